@@ -1,0 +1,291 @@
+"""LayerChain: a frozen feed-forward network, the form that every analysis reads."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from byways.core.activations import PiecewiseLinear, identity, relu
+from byways.core.affine import Affine
+from byways.core.arrays import frozen
+from byways.core.errors import ShapeError
+from byways.core.files import read_npz, write_npz
+from byways.core.maps import DenseMap, LinearMap, map_from_state
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import ArrayLike, NDArray
+
+    Array = NDArray[np.float64]
+
+__all__ = ["Layer", "LayerChain"]
+
+_FORMAT = "byways.LayerChain/1"
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """One step ``x -> activation(map x + bias)``.
+
+    Args:
+        map: Linear part of shape ``(m, n)``; a matrix is wrapped.
+        bias: Shape ``(m,)``.
+        activation: Elementwise piecewise-linear function.
+
+    Raises:
+        ShapeError: If the bias does not fit the map.
+    """
+
+    map: LinearMap
+    bias: Array
+    activation: PiecewiseLinear = identity
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.map, LinearMap):
+            object.__setattr__(self, "map", DenseMap(self.map))
+        object.__setattr__(self, "bias", frozen(self.bias, "bias", 1))
+        if self.bias.size != self.map.shape[0]:
+            raise ShapeError(
+                f'"bias" has {self.bias.size} numbers for a map with {self.map.shape[0]} outputs'
+            )
+
+    @property
+    def width(self) -> int:
+        """Number of units."""
+        return self.map.shape[0]
+
+
+@dataclass(frozen=True, eq=False)
+class LayerChain:
+    """A frozen feed-forward network ``x_l = act_l(A_l x_{l-1} + b_l)``, ``l = 1 .. L``.
+
+    Numbers are float64 and read-only. A layer whose activation has a breakpoint is *hidden*: its
+    units have segments (for ReLU: 0 off, 1 on). The last layer is usually affine and has none.
+
+    Args:
+        layers: At least one layer; each takes as many inputs as the one before has units.
+
+    Raises:
+        ShapeError: If neighbouring layers do not fit.
+        ValueError: If there is no layer.
+
+    Example:
+        >>> W, b = [[1.0], [1.0]], [0.0, -0.5]
+        >>> tent = LayerChain.from_arrays([(W, b), ([[2.0, -4.0]], [0.0])])
+        >>> tent([[0.25], [0.5], [1.0]])
+        array([[0.5],
+               [1. ],
+               [0. ]])
+        >>> tent.segments([0.75])
+        array([1, 1], dtype=int8)
+        >>> tent.local_map([1, 1])(np.array([0.75]))
+        array([0.5])
+    """
+
+    layers: tuple[Layer, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layers", tuple(self.layers))
+        if not self.layers:
+            raise ValueError('"layers" is empty; a chain needs at least one layer')
+        for i, (before, after) in enumerate(zip(self.layers, self.layers[1:], strict=False)):
+            if after.map.shape[1] != before.width:
+                raise ShapeError(
+                    f"layer {i + 1} takes {after.map.shape[1]} inputs but layer {i} has "
+                    f"{before.width} units"
+                )
+
+    @classmethod
+    def from_arrays(
+        cls,
+        pairs: Sequence[tuple[ArrayLike, ArrayLike]],
+        activation: PiecewiseLinear = relu,
+        last: PiecewiseLinear = identity,
+    ) -> LayerChain:
+        """Build a chain from ``(W, b)`` pairs, shapes ``(m, n)`` and ``(m,)``.
+
+        Args:
+            pairs: One pair per layer.
+            activation: Of every layer but the last.
+            last: Of the last layer.
+
+        Returns:
+            The chain.
+
+        Raises:
+            ValueError: If a pair is malformed; the message names the layer.
+        """
+        layers = []
+        for i, pair in enumerate(pairs):
+            try:
+                weight, bias = pair
+                act = activation if i < len(pairs) - 1 else last
+                layers.append(Layer(DenseMap(weight), np.asarray(bias), act))
+            except (ValueError, TypeError) as error:
+                raise type(error)(f"layer {i} of the list: {error}") from error
+        return cls(tuple(layers))
+
+    @property
+    def input_size(self) -> int:
+        """Number of inputs."""
+        return self.layers[0].map.shape[1]
+
+    @property
+    def output_size(self) -> int:
+        """Number of outputs."""
+        return self.layers[-1].width
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Inputs and units of every layer, ``(n_0, n_1, .., n_L)``."""
+        return (self.input_size, *(layer.width for layer in self.layers))
+
+    @property
+    def hidden(self) -> tuple[int, ...]:
+        """Indices of the layers whose activation has a breakpoint."""
+        return tuple(i for i, layer in enumerate(self.layers) if layer.activation.breakpoints)
+
+    @property
+    def units(self) -> int:
+        """Number of hidden units, the length of a segment vector."""
+        return sum(self.layers[i].width for i in self.hidden)
+
+    def __call__(self, x: ArrayLike) -> Array:
+        """Evaluate points of shape ``(..., n_0)`` to ``(..., n_L)`` in float64."""
+        values = self._inputs(x)
+        for layer in self.layers:
+            values = layer.activation(layer.map.apply(values) + layer.bias)
+        return values
+
+    def pre_activations(self, x: ArrayLike) -> list[Array]:
+        """Give ``A_l x_{l-1} + b_l`` of every layer, each of shape ``(..., n_l)``."""
+        values, result = self._inputs(x), []
+        for layer in self.layers:
+            result.append(layer.map.apply(values) + layer.bias)
+            values = layer.activation(result[-1])
+        return result
+
+    def segments(self, x: ArrayLike) -> NDArray[np.int8]:
+        """Give the segment of every hidden unit, shape ``(..., units)``, in layer order."""
+        values = self.pre_activations(x)
+        parts = [self.layers[i].activation.segment(values[i]) for i in self.hidden]
+        empty = np.zeros((*values[0].shape[:-1], 0), dtype=np.int8)
+        return np.concatenate([empty, *parts], axis=-1)
+
+    def on_boundary(self, x: ArrayLike, tolerance: float = 1e-9) -> NDArray[np.bool_]:
+        """Tell for points ``(..., n_0)`` whether a unit is within ``tolerance`` of a breakpoint."""
+        values = self.pre_activations(x)
+        result = np.zeros(values[0].shape[:-1], dtype=np.bool_)
+        for i in self.hidden:
+            for t in self.layers[i].activation.breakpoints:
+                result |= (np.abs(values[i] - t) <= tolerance).any(axis=-1)
+        return result
+
+    def local_map(self, segments: ArrayLike, layer: int | None = None) -> Affine:
+        """Give the affine map that the chain is where the units are on the given segments.
+
+        Args:
+            segments: Shape ``(..., units)``.
+            layer: Stop after this layer, its activation included; counts from 0 or, negative, from
+                the end. None means the last.
+
+        Returns:
+            Weight ``(..., n_layer, n_0)`` and bias ``(..., n_layer)``. Cost: one dense product per
+            layer and segment vector.
+
+        Raises:
+            ShapeError: If the segment vector has the wrong length.
+            IndexError: If there is no such layer.
+        """
+        vector = np.asarray(segments)
+        if vector.shape[-1:] != (self.units,):
+            raise ShapeError(
+                f'"segments" has shape {vector.shape}; its last axis must have {self.units} entries'
+            )
+        stop = range(len(self.layers))[-1 if layer is None else layer]
+        result = Affine.identity(self.input_size)
+        used = 0
+        for item in self.layers[: stop + 1]:
+            result = result.then(Affine(item.map.to_dense(), item.bias))
+            slopes, intercepts = item.activation.pieces()
+            if item.activation.breakpoints:
+                part = vector[..., used : used + item.width].astype(np.intp)
+                used += item.width
+            else:
+                part = np.zeros(item.width, dtype=np.intp)
+            slope = slopes[part]
+            weight = slope[..., None] * result.weight
+            result = Affine(weight, slope * result.bias + intercepts[part])
+        return result
+
+    def digest(self) -> str:
+        """Give the SHA-256 of shapes, weights and activations, as hexadecimal digits."""
+        hasher = hashlib.sha256(_FORMAT.encode())
+        for layer in self.layers:
+            kind, arrays = layer.map.state()
+            hasher.update(json.dumps([kind, _describe(layer.activation)]).encode())
+            for name, array in sorted({**arrays, "bias": layer.bias}.items()):
+                fixed = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+                hasher.update(f"{name}{fixed.shape}{fixed.dtype.str}".encode())
+                hasher.update(fixed.tobytes())
+        return hasher.hexdigest()
+
+    def save(self, path: str | Path) -> None:
+        """Write the chain to a ``.npz`` file, whole or not at all."""
+        write_npz(path, self.state())
+
+    @classmethod
+    def load(cls, path: str | Path) -> LayerChain:
+        """Read a chain that ``save`` wrote. Nothing in the file is executed.
+
+        Raises:
+            ConversionError: If the file is not a saved chain.
+        """
+        return cls.from_state(read_npz(path, _FORMAT))
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Give the arrays that ``from_state`` turns back into this chain."""
+        arrays: dict[str, NDArray[Any]] = {"format": np.array(_FORMAT)}
+        described = []
+        for i, layer in enumerate(self.layers):
+            kind, parts = layer.map.state()
+            described.append({"kind": kind, "activation": _describe(layer.activation)})
+            arrays[f"{i}.bias"] = layer.bias
+            arrays.update({f"{i}.map.{name}": part for name, part in parts.items()})
+        arrays["layers"] = np.array(json.dumps(described))
+        return arrays
+
+    @classmethod
+    def from_state(cls, arrays: dict[str, NDArray[Any]]) -> LayerChain:
+        """Rebuild a chain from what ``state`` gave."""
+        layers = []
+        for i, described in enumerate(json.loads(str(arrays["layers"]))):
+            prefix = f"{i}.map."
+            parts = {
+                name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)
+            }
+            given = described["activation"]
+            activation = PiecewiseLinear(
+                tuple(given["breakpoints"]), tuple(given["slopes"]), given["offset"], given["name"]
+            )
+            linear = map_from_state(described["kind"], parts)
+            layers.append(Layer(linear, arrays[f"{i}.bias"], activation))
+        return cls(tuple(layers))
+
+    def _inputs(self, x: ArrayLike) -> Array:
+        values = np.asarray(x, dtype=np.float64)
+        if values.shape[-1:] != (self.input_size,):
+            raise ShapeError(
+                f'"x" has shape {values.shape}; its last axis must have {self.input_size} entries'
+            )
+        return values
+
+
+def _describe(activation: PiecewiseLinear) -> dict[str, Any]:
+    return asdict(activation)

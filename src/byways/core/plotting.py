@@ -1,0 +1,80 @@
+"""The one door to matplotlib: axes, colours, files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from byways.core.optional import require
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+__all__ = ["INK", "axes", "categorical", "new_axes", "save_figure", "sequential"]
+
+INK = "#22252b"
+_HUES = (
+    "#4c78a8 #f58518 #54a24b #e45756 #72b7b2 #b279a2 #eeca3b #9d755d #ff9da6 #8a8f98".split()
+)
+
+
+def axes(ax: Axes | None) -> Axes:
+    """Give back the caller's axes, or new ones on a figure of the caller's pyplot session."""
+    if ax is not None:
+        return ax
+    require("matplotlib", extra="plot", purpose="Drawing a picture")
+    import matplotlib.pyplot as plt
+
+    return plt.subplots(figsize=(7, 6), layout="constrained")[1]
+
+
+def new_axes(width: float = 7.0, height: float = 6.0) -> Axes:
+    """Give axes on a figure of its own that no pyplot session knows of."""
+    require("matplotlib", extra="plot", purpose="Drawing a picture")
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained").add_subplot()
+
+
+def save_figure(ax: Axes, path: str | Path) -> None:
+    """Write the figure of some axes to a file, whole or not at all.
+
+    Raises:
+        ValueError: If the file's ending is not one that matplotlib can write.
+    """
+    target = Path(path)
+    figure: Any = ax.figure
+    kinds = figure.canvas.get_supported_filetypes()
+    ending = target.suffix.lstrip(".").lower()
+    if ending not in kinds:
+        raise ValueError(f'"path" was {str(path)!r}; the ending must be one of {sorted(kinds)}')
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_name(f".{target.name}.part")
+    try:
+        figure.savefig(draft, dpi=160, format=ending)
+        draft.replace(target)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def categorical(labels: Sequence[int] | NDArray[np.integer[Any]]) -> NDArray[np.float64]:
+    """Give one RGB colour per label, the same for equal labels; shape ``(n, 3)``."""
+    from matplotlib.colors import to_rgb
+
+    table = np.array([to_rgb(hue) for hue in _HUES])
+    return table[np.asarray(labels, dtype=np.intp) % len(table)]
+
+
+def sequential(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Give one RGB colour per value, pale for the smallest to deep for the largest."""
+    from matplotlib import colormaps
+
+    numbers = np.asarray(values, dtype=np.float64)
+    span = np.ptp(numbers) or 1.0
+    shades: NDArray[np.float64] = colormaps["YlGnBu"](0.08 + 0.8 * (numbers - numbers.min()) / span)
+    return shades[:, :3]

@@ -1,0 +1,237 @@
+"""The door from torch: a module that is a chain of piecewise-linear layers becomes a LayerChain."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import fx, nn
+
+from byways.core.errors import ConversionError
+from byways.networks._builder import ChainBuilder, warn_of_short_numbers
+from byways.networks._torch_calls import Flow, call_step, shape_query, unsupported
+from byways.networks._torch_steps import Site, is_leaf, module_step
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from byways.core.chain import LayerChain
+
+__all__ = ["from_torch"]
+
+_LOGGER = logging.getLogger("byways.networks")
+_POINTS = 16
+_RTOL = 1e-9
+
+
+def from_torch(module: nn.Module, input_shape: tuple[int, ...] | None) -> LayerChain:
+    """Convert a module and compare the chain with it on random inputs in float64.
+
+    Raises:
+        ConversionError: If the module is not a chain of supported layers, or the chain differs.
+    """
+    twin = _double_copy(module)
+    builder = ChainBuilder(input_shape)
+    if is_leaf(twin):
+        module_step(builder, twin, Site("", type(twin).__name__))
+    else:
+        _Walk(twin, builder).run(_trace(twin))
+    chain = builder.build()
+    _compare(chain, twin, builder.input_shape or (chain.input_size,))
+    return chain
+
+
+def _double_copy(module: nn.Module) -> nn.Module:
+    """Copy a module to the CPU in float64; the original is not touched.
+
+    Raises:
+        ConversionError: If it is lazy, on the meta device, or cannot be copied.
+        TypeError: If a weight is complex.
+    """
+    for path, part in module.named_modules():
+        if _uninitialised(part):
+            raise ConversionError(
+                f"{Site(path, type(part).__name__)} is not initialised yet; run one batch through "
+                "the network, then convert it"
+            )
+    _check_dtypes(module)
+    try:
+        twin = copy.deepcopy(module).cpu().double()
+    except Exception as error:
+        raise ConversionError(
+            f"the module of type {type(module).__name__} cannot be copied: {error}. Remove what "
+            "keeps computed tensors in it (for instance torch.nn.utils.remove_weight_norm)"
+        ) from error
+    for tensor in _tensors(twin):
+        tensor.requires_grad_(False)
+        if not tensor.is_floating_point():
+            tensor.data = tensor.data.double() if isinstance(tensor, nn.Parameter) else tensor.data
+    return twin
+
+
+def _uninitialised(module: nn.Module) -> bool:
+    """Tell whether a lazy module has not seen a batch yet."""
+    return any(nn.parameter.is_lazy(p) for p in module.parameters(recurse=False))
+
+
+def _tensors(module: nn.Module) -> Iterator[torch.Tensor]:
+    yield from module.parameters()
+    yield from module.buffers()
+
+
+def _check_dtypes(module: nn.Module) -> None:
+    """Refuse complex and absent weights; warn of those with fewer than 24 bits."""
+    short = set()
+    for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
+        if tensor.is_complex():
+            raise TypeError(f'"{name}" has dtype {tensor.dtype}; real weights are needed')
+        if tensor.is_meta:
+            raise ConversionError(f'"{name}" is on the meta device and has no values; load them')
+        if tensor.is_floating_point() and torch.finfo(tensor.dtype).bits < 32:
+            short.add(str(tensor.dtype))
+    warn_of_short_numbers(short)
+
+
+class _Tracer(fx.Tracer):
+    """Looks into every module but torch's own layers (torch's documented extension point)."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Tell whether a module is one step."""
+        return is_leaf(m)
+
+
+def _trace(module: nn.Module) -> fx.Graph:
+    """Record what ``forward`` does.
+
+    Raises:
+        ConversionError: If it depends on values, or fails.
+    """
+    try:
+        graph = _Tracer().trace(module)
+    except Exception as error:  # whatever the user's forward raises
+        raise ConversionError(
+            f"the forward of {type(module).__name__} cannot be traced: {error}. It must be a plain "
+            "chain of layers, without decisions that depend on values"
+        ) from error
+    for node in reversed(graph.nodes):
+        if not node.users and node.op not in {"placeholder", "output"}:
+            graph.erase_node(node)  # computed and never used
+    return graph
+
+
+class _Walk:
+    """Feeds the nodes of a graph to a builder, as long as they form a chain."""
+
+    def __init__(self, root: nn.Module, builder: ChainBuilder) -> None:
+        self.root = root
+        self.builder = builder
+        self.current = Flow(builder.shape)
+        self.values: dict[fx.Node, Any] = {}
+
+    def run(self, graph: fx.Graph) -> None:
+        """Go through all nodes.
+
+        Raises:
+            ConversionError: At the first node that is not a step of a chain.
+        """
+        inputs = [node for node in graph.nodes if node.op == "placeholder"]
+        for node in inputs[1:]:
+            self.values[node] = node.args[0] if node.args else None
+            if node.users and not node.args:
+                raise ConversionError(
+                    f'"{node.name}" is a second input of the network; a chain has one'
+                )
+        self.values[inputs[0]] = self.current
+        for node in graph.nodes:
+            if node.op == "get_attr":
+                self.values[node] = _attribute(self.root, str(node.target))
+            elif node.op != "placeholder":
+                self._step(node)
+
+    def _step(self, node: fx.Node) -> None:
+        site = self._site(node)
+        args = fx.node.map_arg(node.args, self.values.__getitem__)
+        kwargs = fx.node.map_arg(node.kwargs, self.values.__getitem__)
+        flows = [item for item in _leaves((args, kwargs)) if isinstance(item, Flow)]
+        if not flows or node.target == "size" or node.target is getattr:
+            self.values[node] = shape_query(node.target, args, site)
+            return
+        if len(flows) > 1 or flows[0] is not self.current:
+            raise ConversionError(
+                unsupported(
+                    site,
+                    "joins two values of the network, or uses one from before the last layer: that "
+                    "is a residual, a concatenation or a branch, not a chain",
+                )
+            )
+        if node.op == "output":
+            return
+        if node.op == "call_module":
+            module_step(self.builder, self.root.get_submodule(str(node.target)), site)
+        else:
+            call_step(self.builder, node.target, args, kwargs, site)
+        self.current = self.values[node] = Flow(self.builder.shape)
+
+    def _site(self, node: fx.Node) -> Site:
+        if node.op == "call_module":
+            part = self.root.get_submodule(str(node.target))
+            return Site(str(node.target), type(part).__name__)
+        name = node.target if isinstance(node.target, str) else node.target.__name__
+        return Site(node.name, name, "node")
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """Go through nested arguments."""
+    if isinstance(value, dict):
+        value = tuple(value.values())
+    if isinstance(value, tuple | list):
+        for item in value:
+            yield from _leaves(item)
+    else:
+        yield value
+
+
+def _attribute(root: nn.Module, path: str) -> torch.Tensor:
+    """Fetch a parameter, buffer or constant by its dotted path."""
+    owner, _, name = path.rpartition(".")
+    value: torch.Tensor = getattr(root.get_submodule(owner), name)
+    return value
+
+
+def _compare(chain: LayerChain, twin: nn.Module, shape: tuple[int, ...]) -> None:
+    """Compare values at random points.
+
+    Raises:
+        ConversionError: If the module cannot be run, or a value differs.
+    """
+    generator = torch.Generator().manual_seed(0)
+    points = torch.randn(_POINTS, *shape, generator=generator, dtype=torch.float64, device="cpu")
+    ours = chain(points.reshape(_POINTS, -1).numpy())
+    try:
+        # torch warns of slow paths here, which is nothing the caller can act on.
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            theirs = twin(points.clone()).reshape(_POINTS, -1).numpy()
+    except Exception as error:  # whatever the user's forward raises
+        raise ConversionError(
+            f"the module cannot be run on a float64 input of shape {(_POINTS, *shape)!r}: {error}. "
+            'Check "input_shape", the shape of one input without the batch axis'
+        ) from error
+    if ours.shape != theirs.shape:
+        raise ConversionError(
+            f"the chain gives {ours.shape[1]} values a point, the module {theirs.shape[1]}; the "
+            "module does something that its layers do not show (a hook, for instance)"
+        )
+    scale = float(np.abs(theirs).max())
+    worst = float(np.abs(ours - theirs).max())
+    if not worst <= _RTOL * scale:
+        raise ConversionError(
+            f"the chain differs from the module by up to {worst:.3g} (values up to {scale:.3g}) at "
+            f"{_POINTS} random points; the module does something that its layers do not show (a "
+            "hook, for instance), or its numbers overflow"
+        )
+    _LOGGER.debug("chain equals module up to %.3g at %d points", worst, _POINTS)

@@ -1,0 +1,163 @@
+"""Cells of one layer's hyperplanes inside a parent cell, one linear program per candidate.
+
+Both enumerations are generators. They give a cell when they have one and None after each program
+that gave none, so that whoever drives them can stop between two programs.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from byways.regions._feasibility import Port
+
+    Array = NDArray[np.float64]
+    Bits = NDArray[np.uint8]
+
+__all__ = ["Cell", "Cuts", "Search", "exhaustive", "incremental"]
+
+
+class Cell(NamedTuple):
+    """An open full-dimensional cell.
+
+    ``bits`` are the decisions of the current layer. ``rows`` are positive on it, those of earlier
+    layers first. Every row exceeds the tolerance at ``witness``, which may lie on the border of the
+    domain. ``mass`` is the cell's share of the tree.
+    """
+
+    bits: Bits
+    rows: Array
+    witness: Array
+    mass: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cuts:
+    """The decisions of one layer on a parent cell.
+
+    Args:
+        rows: One row per decision, unit gradient; a decision that is constant on the parent has
+            zeros but for the sign of its value. Shape ``(n, d + 1)``.
+        follows: Whether a decision is a further threshold of the unit before, shape ``(n,)``.
+        doubtful: Whether a constant was taken for zero though it is not, shape ``(n,)``.
+        given: The first decisions, taken for granted: only that side is searched.
+    """
+
+    rows: Array
+    follows: NDArray[np.bool_]
+    doubtful: NDArray[np.bool_]
+    given: Bits
+
+    def settled(self, k: int, bits: Bits) -> int | None:
+        """Give the bit of decision ``k`` if it needs no program, else None."""
+        if self.follows[k] and not bits[k - 1]:  # not above a threshold, so not above a higher one
+            return 0
+        if not self.rows[k, 1:].any():
+            return int(self.rows[k, 0] > 0)
+        return None
+
+    def signed(self, bits: Bits) -> Array:
+        """Give the rows of the first decisions, positive on their side, constants left out."""
+        rows = self.rows[: len(bits)]
+        signs = np.where(bits > 0, 1.0, -1.0)[:, None]
+        result: Array = (signs * rows)[rows[:, 1:].any(axis=1)]
+        return result
+
+
+@dataclass(slots=True, eq=False)
+class Search:
+    """The solver, the domain, and what has been counted so far.
+
+    ``programs`` counts linear programs, ``ambiguous`` decisions whose margin was within the
+    tolerance of zero without being zero, ``explored`` the mass of dead ends and of finished leaves.
+    """
+
+    port: Port
+    domain_rows: Array
+    free: NDArray[np.bool_]
+    tolerance: float
+    programs: int = 0
+    ambiguous: int = 0
+    explored: float = 0.0
+
+    def look(self, rows: Array) -> tuple[Array | None, bool]:
+        """Solve one program: a witness if the rows have one, and whether the answer is in doubt."""
+        self.programs += 1
+        margin, point = self.port.deepest(rows, self.domain_rows, self.free)
+        if margin > self.tolerance:
+            return point, False
+        return None, margin != 0.0 and abs(margin) <= self.tolerance
+
+
+def incremental(parent: Cell, cuts: Cuts, search: Search) -> Iterator[Cell | None]:
+    """Walk depth-first over the decisions; a side that holds the witness costs no program.
+
+    A node is a choice for the first decisions with a witness. The witness decides one side of the
+    next hyperplane, a program the other. If the witness lies on the hyperplane, both are searched.
+    Memory is one node per decision; programs are at most two per node, so ``2 n`` per cell, and
+    ``n`` if no witness ever lies on a hyperplane.
+
+    References:
+        Rada and Černý (2018), "A new algorithm for enumeration of cells of hyperplane arrangements
+        and a comparison with Avis and Fukuda's reverse search", algorithm IncEnum.
+    """
+    stack = [Cell(np.zeros(0, dtype=np.uint8), parent.rows, parent.witness, parent.mass)]
+    count = len(cuts.rows)
+    while stack:
+        node = stack.pop()
+        while len(node.bits) < count:
+            bit = cuts.settled(len(node.bits), node.bits)
+            if bit is None:
+                break
+            node = _settle(node, cuts, search, bit)
+        if len(node.bits) == count:
+            yield node
+            continue
+        before = search.programs
+        sides = _sides(node, cuts, search)
+        if not sides:
+            search.explored += node.mass
+        stack += [side._replace(mass=node.mass / len(sides)) for side in sides]
+        if search.programs > before:
+            yield None
+
+
+def exhaustive(parent: Cell, cuts: Cuts, search: Search) -> Iterator[Cell | None]:
+    """Try every sign vector of the layer with one program each.
+
+    Worth it where nearly all of the ``2^n`` exist, as for at most as many hyperplanes as dimensions.
+
+    References:
+        Drammis et al. (2024), "Parallel Algorithms for Exact Enumeration of Deep Neural Network
+        Activation Regions", Bound-ExhEnum. Deviation: constant units and the order of the
+        thresholds of one unit rule out candidates without a program.
+    """
+    candidates = list(_candidates(cuts))
+    constants = ~cuts.rows[:, 1:].any(axis=1)
+    search.ambiguous += int(np.count_nonzero(cuts.doubtful & constants))
+    mass = parent.mass / len(candidates)
+    for bits in candidates:
+        rows = np.concatenate([parent.rows, cuts.signed(bits)])
+        witness, doubtful = search.look(rows)
+        search.ambiguous += doubtful
+        if witness is None:
+            search.explored += mass
+            yield None
+        else:
+            yield Cell(bits, rows, witness, mass)
+
+
+def _candidates(cuts: Cuts) -> Iterator[Bits]:
+    for choice in itertools.product((1, 0), repeat=len(cuts.rows)):
+        bits = np.array(choice, dtype=np.uint8)
+        settled = (cuts.settled(k, bits) for k in range(len(bits)))
+        if all(bit is None or bit == bits[k] for k, bit in enumerate(settled)):
+            yield bits

@@ -1,0 +1,62 @@
+"""What the three engines have in common: a walk over a subtree of decisions, in batches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["Batch", "Order", "Walk"]
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a walk shall do.
+
+    ``prefix`` holds decisions that are taken for granted (the subtree's root); ``stop`` is the
+    depth at which nodes count as leaves, None for the full depth; ``witnesses`` asks for a point in
+    each leaf; ``listing`` False asks for counts alone.
+    """
+
+    prefix: NDArray[np.uint8]
+    stop: int | None = None
+    witnesses: bool = True
+    listing: bool = True
+    tolerance: float = 1e-9
+
+
+class Batch(NamedTuple):
+    """Leaves in the order in which the walk met them.
+
+    ``words`` are their packed decision bits (zeros beyond ``stop``), shape ``(n, words)``;
+    ``points`` a point strictly inside each, engine coordinates, shape ``(n, d)``, or ``(0, d)``.
+    """
+
+    words: NDArray[np.uint64]
+    points: NDArray[np.float64]
+    count: int
+
+
+class Walk(Protocol):
+    """A depth-first walk that can be left and taken up again between batches.
+
+    Attributes:
+        finished: Whether every leaf has been given.
+        layer_counts: Cells completed so far per stage, those inside the prefix not counted.
+        ambiguous: Decisions so far whose decisive number was within the tolerance of zero without
+            being zero.
+        explored: Share of the subtree that is done, each split giving half to either side.
+        work: Steps so far, in a unit of the engine (tests, pivots, programs solved).
+    """
+
+    finished: bool
+    layer_counts: NDArray[np.int64]
+    ambiguous: int
+    explored: float
+    work: int
+
+    def advance(self, leaves: int, work: int) -> Batch:
+        """Go on until about ``leaves`` more leaves or ``work`` more steps."""

@@ -1,0 +1,114 @@
+"""Polyhedra of single regions: inequalities, vertices, volume."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from byways.core.errors import DomainError, SolverError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from byways.regions._problem import Problem
+
+    Array = NDArray[np.float64]
+    Bits = NDArray[np.uint8]
+
+__all__ = ["all_rows", "bounding_rows", "minimal_rows", "vertices", "volume"]
+
+_MOST_DIMENSIONS = 9  # of a vertex list; beyond, their number explodes
+
+
+def all_rows(problem: Problem, bits: Bits) -> tuple[Array, NDArray[np.intp]]:
+    """Give the rows of a region and of its domain, ``row . (1, s) >= 0``, and whose they are.
+
+    Returns:
+        Rows of unit gradient, shape ``(m, d + 1)``, constants left out, and for each the number of
+        its decision, or -1 for a side of the domain.
+    """
+    cell = problem.cell_rows(bits)
+    varying = np.flatnonzero(np.any(cell[:, 1:] != 0, axis=1))
+    sides = bounding_rows(problem)
+    owner = np.concatenate([varying, np.full(len(sides), -1)])
+    return np.concatenate([cell[varying], sides]), owner
+
+
+def bounding_rows(problem: Problem) -> Array:
+    """Give the domain's sides as rows."""
+    bounded = np.flatnonzero(~problem.free)
+    lower = np.zeros((bounded.size, problem.dim + 1))
+    lower[np.arange(bounded.size), bounded + 1] = 1.0
+    upper = -lower
+    upper[:, 0] = 1.0
+    return np.concatenate([lower, upper, problem.domain_rows])
+
+
+def minimal_rows(
+    rows: Array, owner: NDArray[np.intp], tolerance: float
+) -> tuple[Array, NDArray[np.intp]]:
+    """Leave out rows that follow from the others; of equal rows the first stays.
+
+    A row is needed if its value falls below ``-tolerance`` somewhere once it is left out itself.
+    One linear program per row.
+    """
+    keep = list(np.unique(np.round(rows, 12), axis=0, return_index=True)[1])
+    keep.sort()
+    for i in tuple(keep):
+        others = [j for j in keep if j != i]
+        relaxed = rows[i].copy()
+        relaxed[0] += 1.0  # keeps the program bounded: one unit beyond the row is far enough
+        if _lowest(rows[i], np.vstack([rows[others], relaxed])) >= -tolerance:
+            keep = others
+    return rows[keep], owner[keep]
+
+
+def _lowest(row: Array, rows: Array) -> float:
+    """Give the least value of a row where other rows are not negative."""
+    from scipy.optimize import linprog
+
+    found = linprog(
+        row[1:], -rows[:, 1:], rows[:, 0], bounds=(None, None), method="highs-ds"
+    )
+    if found.status != 0:
+        raise SolverError(f"HiGHS ended with: {found.message}")
+    return float(found.fun + row[0])
+
+
+def vertices(problem: Problem, rows: Array, inside: Array) -> Array:
+    """List the vertices of a bounded region in engine coordinates, in two dimensions in turn.
+
+    Args:
+        problem: For the number of dimensions.
+        rows: All rows of the region and its domain.
+        inside: A point strictly inside.
+    """
+    d = problem.dim
+    if d == 1:
+        ends = -rows[:, 0] / rows[:, 1]
+        return np.array([[ends[rows[:, 1] > 0].max()], [ends[rows[:, 1] < 0].min()]])
+    if d > _MOST_DIMENSIONS:
+        raise DomainError(
+            f"a region in {d} dimensions has too many vertices to list; {_MOST_DIMENSIONS} "
+            "dimensions are the most. Use halfspaces(k), or restrict the network to a Slice"
+        )
+    from scipy.spatial import HalfspaceIntersection
+
+    halfspaces = np.column_stack([-rows[:, 1:], -rows[:, 0]])
+    points = HalfspaceIntersection(halfspaces, inside).intersections
+    points = points[np.isfinite(points).all(axis=1)]
+    points = points[np.unique(np.round(points, 10), axis=0, return_index=True)[1]]
+    if d == 2:  # noqa: PLR2004  the plane
+        around = points - points.mean(axis=0)
+        points = points[np.argsort(np.arctan2(around[:, 1], around[:, 0]))]
+    return points
+
+
+def volume(corners: Array) -> float:
+    """Give the volume of the convex hull of a region's vertices."""
+    if corners.shape[1] == 1:
+        return float(np.ptp(corners))
+    from scipy.spatial import ConvexHull
+
+    return float(ConvexHull(corners).volume)

@@ -1,0 +1,143 @@
+"""A problem as flat arrays, for compiled code, and the rows of a stage on a cell."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numba import njit
+
+from byways.regions._problem import NEGLIGIBLE
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from byways.regions._problem import Problem
+
+    Array = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+
+__all__ = ["Net", "enter_stage", "stage_rows"]
+
+
+class Net(NamedTuple):
+    """The frozen half of a walk. Units and decisions are numbered through all stages.
+
+    Stage ``l`` has units ``unit_start[l] .. unit_start[l + 1]``, decisions ``decision_start[l] ..``,
+    its weights, transposed and flattened, begin at ``weight_start[l]``.
+    """
+
+    weights: Array
+    weight_start: Ints
+    biases: Array
+    weight_size: Array  # sum of |weight| per unit, the yardstick for rounding
+    unit_start: Ints
+    decision_start: Ints
+    unit: Ints
+    threshold: Array
+    slopes: Array  # (stages, pieces), padded
+    intercepts: Array
+    inputs: Array  # (n_0, d + 1): the network's inputs as rows
+    free: NDArray[np.bool_]
+    domain_rows: Array
+    follows: NDArray[np.bool_]  # per constraint: a further threshold of the unit before
+
+    @classmethod
+    def of(cls, problem: Problem) -> Net:
+        """Flatten a problem."""
+        stages = problem.stages
+        sizes = [stage.weight.size for stage in stages]
+        widths = [len(stage.bias) for stage in stages]
+        starts = np.cumsum([0, *widths], dtype=np.int64)
+        pieces = max((len(stage.slopes) for stage in stages), default=1)
+        slopes, intercepts = np.zeros((2, len(stages), pieces))
+        repeats = _joined([np.diff(stage.unit, prepend=-1) == 0 for stage in stages])
+        for i, stage in enumerate(stages):
+            slopes[i, : len(stage.slopes)] = stage.slopes
+            intercepts[i, : len(stage.slopes)] = stage.intercepts
+        return cls(
+            weights=_joined([stage.weight.T.ravel() for stage in stages]),
+            weight_start=np.cumsum([0, *sizes], dtype=np.int64),
+            biases=_joined([stage.bias for stage in stages]),
+            weight_size=_joined([np.abs(stage.weight).sum(axis=1) for stage in stages]),
+            unit_start=starts,
+            decision_start=np.concatenate([[0], problem.ends]).astype(np.int64),
+            unit=_joined([s.unit + a for s, a in zip(stages, starts, strict=False)]).astype(int),
+            threshold=_joined([stage.threshold for stage in stages]),
+            slopes=slopes,
+            intercepts=intercepts,
+            inputs=np.ascontiguousarray(problem.inputs()),
+            free=problem.free,
+            domain_rows=np.ascontiguousarray(problem.domain_rows),
+            follows=np.concatenate([np.zeros(len(problem.domain_rows)), repeats]).astype(bool),
+        )
+
+
+def _joined(parts: list[NDArray[np.generic]]) -> NDArray[np.generic]:
+    return np.ascontiguousarray(np.concatenate([np.zeros(0), *parts]))
+
+
+@njit(cache=True, nogil=True)
+def enter_stage(net: Net, stage: int, bits, maps):  # type: ignore[no-untyped-def]
+    """Write the rows of a stage's pre-activations into ``maps``, on the cell that ``bits`` names.
+
+    Returns the size of the numbers that were summed, for telling rounding from gradient.
+    """
+    first, end = net.unit_start[stage], net.unit_start[stage + 1]
+    width, columns = end - first, maps.shape[1]
+    for i in range(width):
+        maps[first + i, 0] = net.biases[first + i]
+        maps[first + i, 1:] = 0.0
+    sources = net.inputs.shape[0] if stage == 0 else first - net.unit_start[stage - 1]
+    value = np.empty(columns)
+    size = 0.0
+    decision = 0 if stage == 0 else net.decision_start[stage - 1]
+    for j in range(sources):
+        if stage == 0:
+            value[:] = net.inputs[j]
+        else:
+            unit = net.unit_start[stage - 1] + j
+            segment = 0
+            while decision < net.decision_start[stage] and net.unit[decision] == unit:
+                segment += bits[decision]
+                decision += 1
+            slope = net.slopes[stage - 1, segment]
+            for k in range(columns):
+                value[k] = slope * maps[unit, k]
+            value[0] += net.intercepts[stage - 1, segment]
+        largest = np.abs(value).max()
+        if largest == 0.0:
+            continue
+        size = max(size, largest)
+        at = net.weight_start[stage] + j * width
+        for i in range(width):
+            weight = net.weights[at + i]
+            for k in range(columns):
+                maps[first + i, k] += weight * value[k]
+    return size
+
+
+@njit(cache=True, nogil=True)
+def stage_rows(net: Net, stage: int, size: float, maps, rows):  # type: ignore[no-untyped-def]
+    """Turn a stage's pre-activations into decision rows of unit gradient.
+
+    A unit that is constant on the cell gets the row ``(+1 | 0 | -1, 0, ..)``. Returns how many
+    constants were too close to zero to be sure of their sign.
+    """
+    doubtful = 0
+    for k in range(net.decision_start[stage], net.decision_start[stage + 1]):
+        unit = net.unit[k]
+        rows[k] = maps[unit]
+        rows[k, 0] -= net.threshold[k]
+        noise = NEGLIGIBLE * size * net.weight_size[unit]
+        gradient = np.sqrt((rows[k, 1:] ** 2).sum())
+        if gradient > noise:
+            rows[k] /= gradient
+            continue
+        level = rows[k, 0]
+        rows[k] = 0.0
+        if abs(level) > noise:
+            rows[k, 0] = 1.0 if level > 0 else -1.0
+        elif level != 0.0:
+            doubtful += 1
+    return doubtful

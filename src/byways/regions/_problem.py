@@ -1,0 +1,228 @@
+"""The form in which every engine sees a question: a network on the unit box.
+
+Engine coordinates ``s`` are chosen so that a bounded side is [0, 1]; a coordinate of the whole
+space is free. An affine function of ``s`` is a *row* ``(constant, coefficients)`` of length
+``d + 1``. A unit with k breakpoints asks k *decisions* "is z above t_i?"; each is one bit and one
+hyperplane, so engines know nothing of segments. Linear layers without breakpoints are folded into
+the stage that follows them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from byways.core.affine import Affine
+from byways.core.domains import Box, Polytope
+from byways.core.errors import DomainError
+from byways.regions._domains import Slice, WholeSpace
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from byways.core.activations import PiecewiseLinear
+    from byways.core.chain import LayerChain
+    from byways.regions._domains import Domain
+
+    Array = NDArray[np.float64]
+    Bits = NDArray[np.uint8]
+
+__all__ = ["Problem", "Stage"]
+
+# A gradient this much smaller than the numbers it was summed from is rounding: the unit is constant.
+NEGLIGIBLE = 1e-12
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """One hidden layer: ``z = weight h + bias`` on the previous stage's values, and its pieces.
+
+    ``unit`` and ``threshold`` have one entry per decision, thresholds of a unit ascending. ``slopes``
+    and ``intercepts`` have shape ``(pieces,)``: a layer has one activation.
+    """
+
+    weight: Array
+    bias: Array
+    unit: NDArray[np.int64]
+    threshold: Array
+    slopes: Array
+    intercepts: Array
+
+    @classmethod
+    def of(cls, weight: Array, bias: Array, activation: PiecewiseLinear) -> Stage:
+        """Lay out the decisions of a layer."""
+        slopes, intercepts = activation.pieces()
+        count = len(activation.breakpoints)
+        unit = np.repeat(np.arange(len(bias)), count)
+        threshold = np.tile(np.array(activation.breakpoints), len(bias))
+        return cls(np.ascontiguousarray(weight), bias, unit, threshold, slopes, intercepts)
+
+    def segments(self, bits: Bits) -> NDArray[np.intp]:
+        """Turn decision bits ``(..., decisions)`` into segments ``(..., units)``."""
+        shape = (*bits.shape[:-1], len(self.bias), len(self.slopes) - 1)
+        return bits.reshape(shape).sum(axis=-1, dtype=np.intp)
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """A network and a domain in engine coordinates.
+
+    ``free`` marks coordinates without bounds; ``domain_rows`` are further constraints
+    ``row . (1, s) >= 0``, scaled to unit gradient; ``embed`` maps engine coordinates to inputs.
+    """
+
+    stages: tuple[Stage, ...]
+    free: NDArray[np.bool_]
+    domain_rows: Array
+    embed: Affine
+
+    @classmethod
+    def of(cls, chain: LayerChain, domain: Domain) -> Problem:
+        """Restate a checked chain and domain."""
+        embed, free = _coordinates(domain)
+        rows = np.zeros((0, len(free) + 1))
+        if isinstance(domain, Polytope):
+            normals = -domain.A @ embed.weight
+            rows = np.column_stack([domain.b - domain.A @ embed.bias, normals])
+            rows = rows / np.maximum(np.linalg.norm(normals, axis=1), 1e-300)[:, None]
+        return cls(_stages(chain), free, rows, embed)
+
+    @property
+    def dim(self) -> int:
+        """Number of engine coordinates."""
+        return len(self.free)
+
+    @property
+    def decisions(self) -> int:
+        """Number of decisions of all stages."""
+        return sum(len(stage.unit) for stage in self.stages)
+
+    @property
+    def ends(self) -> NDArray[np.int64]:
+        """For each stage the number of decisions up to its end."""
+        return np.cumsum([len(stage.unit) for stage in self.stages], dtype=np.int64)
+
+    def inputs(self) -> Array:
+        """Give the rows of the network's inputs as functions of ``s``, shape ``(n_0, d + 1)``."""
+        return np.column_stack([self.embed.bias, self.embed.weight])
+
+    def require_interior(self, tolerance: float) -> None:
+        """Refuse a polytope without interior.
+
+        Raises:
+            DomainError: If no ball of radius ``tolerance`` fits, in units of the box's sides.
+        """
+        if not len(self.domain_rows):
+            return
+        from byways.regions._feasibility import deepest_point
+
+        depth = deepest_point(self.domain_rows, np.zeros((0, self.dim + 1)), self.free)
+        if depth.margin <= tolerance:
+            raise DomainError(
+                "the polytope has no interior inside its box: the deepest point satisfies A x <= b "
+                f"with a margin of {depth.margin:.3g} (in units of the box's sides); check A, b "
+                "and the box"
+            )
+
+    def unit_rows(self, bits: Bits) -> list[Array]:
+        """Give for each stage the rows of its pre-activations, on the cell that ``bits`` names.
+
+        Args:
+            bits: Decisions made so far; the stages whose predecessors are all decided are given.
+        """
+        values, used, result = self.inputs(), 0, []
+        for stage in self.stages:
+            rows = stage.weight @ values
+            rows[:, 0] += stage.bias
+            result.append(rows)
+            part = bits[used : used + len(stage.unit)]
+            used += len(stage.unit)
+            if used > len(bits):
+                break
+            segment = stage.segments(part)
+            values = stage.slopes[segment][:, None] * rows
+            values[:, 0] += stage.intercepts[segment]
+        return result
+
+    def decision_rows(self, stage: Stage, rows: Array, size: float) -> Array:
+        """Turn rows of pre-activations into rows of decisions, scaled to unit gradient.
+
+        A unit that is constant on the cell gets the row ``(+1 | 0 | -1, 0, ..)``.
+
+        Args:
+            stage: The stage.
+            rows: Pre-activations as rows, shape ``(units, d + 1)``.
+            size: Largest entry of the rows of the stage's inputs, the yardstick for rounding.
+        """
+        result = rows[stage.unit].copy()
+        result[:, 0] -= stage.threshold
+        gradient = np.linalg.norm(result[:, 1:], axis=1)
+        noise = NEGLIGIBLE * size * np.abs(stage.weight).sum(axis=1)[stage.unit]
+        constant = gradient <= noise
+        level = np.where(np.abs(result[:, 0]) <= noise, 0.0, np.sign(result[:, 0]))
+        result /= np.where(constant, 1.0, gradient)[:, None]
+        result[constant] = 0.0
+        result[constant, 0] = level[constant]
+        return result
+
+    def cell_rows(self, bits: Bits) -> Array:
+        """Give all decision rows of a cell, ``row . (1, s) > 0`` inside, shape ``(decisions, d+1)``.
+
+        Rows of units that are constant on the cell are zero but for the constant.
+        """
+        values, used, result = self.inputs(), 0, [np.zeros((0, self.dim + 1))]
+        for stage, rows in zip(self.stages, self.unit_rows(bits), strict=True):
+            part = bits[used : used + len(stage.unit)]
+            used += len(stage.unit)
+            decided = self.decision_rows(stage, rows, float(np.abs(values).max(initial=0.0)))
+            result.append(np.where(part[:, None] > 0, decided, -decided))
+            segment = stage.segments(part)
+            values = stage.slopes[segment][:, None] * rows
+            values[:, 0] += stage.intercepts[segment]
+        return np.concatenate(result)
+
+    def segments(self, bits: Bits) -> NDArray[np.uint8]:
+        """Turn decision bits ``(..., decisions)`` into segments ``(..., units)``."""
+        parts = np.split(bits, self.ends[:-1], axis=-1) if self.stages else []
+        found = [stage.segments(part) for stage, part in zip(self.stages, parts, strict=True)]
+        empty = np.zeros((*bits.shape[:-1], 0), dtype=np.uint8)
+        return np.concatenate([empty, *found], axis=-1).astype(np.uint8)
+
+    def bits(self, segments: NDArray[np.integer]) -> Bits:
+        """Turn segments ``(..., units)`` into decision bits ``(..., decisions)``."""
+        parts, used = [np.zeros((*segments.shape[:-1], 0), dtype=np.uint8)], 0
+        for stage in self.stages:
+            part = segments[..., used : used + len(stage.bias), None]
+            used += len(stage.bias)
+            above = part > np.arange(len(stage.slopes) - 1)
+            parts.append(above.reshape(*segments.shape[:-1], -1).astype(np.uint8))
+        return np.concatenate(parts, axis=-1)
+
+
+def _coordinates(domain: Domain) -> tuple[Affine, NDArray[np.bool_]]:
+    """Choose engine coordinates: the map to inputs, and which are free."""
+    if isinstance(domain, WholeSpace):
+        return Affine.identity(domain.dim), np.ones(domain.dim, dtype=np.bool_)
+    box = domain if isinstance(domain, Box) else domain.box
+    axes = np.flatnonzero(box.lower < box.upper)
+    stretch = np.zeros((box.dim, axes.size))
+    stretch[axes, np.arange(axes.size)] = (box.upper - box.lower)[axes]
+    embed = Affine(stretch, box.lower)
+    if isinstance(domain, Slice):
+        embed = embed.then(Affine(domain.directions.T, domain.origin))
+    return embed, np.zeros(axes.size, dtype=np.bool_)
+
+
+def _stages(chain: LayerChain) -> tuple[Stage, ...]:
+    stages, pending = [], Affine.identity(chain.input_size)
+    for layer in chain.layers:
+        pending = pending.then(Affine(layer.map.to_dense(), layer.bias))
+        if layer.activation.breakpoints:
+            stages.append(Stage.of(pending.weight, pending.bias, layer.activation))
+            pending = Affine.identity(layer.width)
+        else:
+            slope, intercept = layer.activation.piece(0)
+            pending = Affine(slope * pending.weight, slope * pending.bias + intercept)
+    return tuple(stages)

@@ -1,0 +1,212 @@
+"""A question about regions, checked once at the door, and all that a worker needs to answer it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from byways.core.chain import LayerChain
+from byways.core.domains import Box, Polytope
+from byways.core.files import read_npz, write_npz
+from byways.networks import as_chain
+from byways.regions._domains import Slice, WholeSpace, as_domain
+from byways.regions._engine import Order
+from byways.regions._problem import Problem
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from byways.regions._domains import Domain
+    from byways.regions._engine import Walk
+
+__all__ = ["Question"]
+
+_FORMAT = "byways.regions.Question/1"
+_METHODS = ("auto", "lp", "simplex", "polygon")
+_KEEP = ("signs", "witness")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Question:
+    """A network, a domain and how its regions shall be found."""
+
+    chain: LayerChain
+    domain: Domain
+    method: str
+    solver: str
+    tolerance: float
+    witnesses: bool
+    listing: bool = True
+
+    @classmethod
+    def ask(
+        cls,
+        network: object,
+        domain: object,
+        *,
+        method: str,
+        solver: str,
+        exact: str,
+        tolerance: float,
+        keep: tuple[str, ...] | None,
+    ) -> Question:
+        """Check the arguments that every public function shares; ``keep`` None asks for counts."""
+        chain = as_chain(network)
+        checked = as_domain(domain, chain.input_size)
+        _check_options(exact, tolerance, keep or ())
+        chosen = _choose_method(method, checked)
+        if chosen == "lp":
+            from byways.regions._feasibility import port
+
+            solver = port(solver).name
+        witnesses = "witness" in (keep or ())
+        question = cls(
+            chain, checked, chosen, solver, float(tolerance), witnesses, keep is not None
+        )
+        question.problem().require_interior(float(tolerance))
+        return question
+
+    def problem(self) -> Problem:
+        """Restate the question in engine coordinates."""
+        return Problem.of(self.chain, self.domain)
+
+    def walk(self, problem: Problem, prefix: NDArray[np.uint8], stop: int | None = None) -> Walk:
+        """Start the chosen engine on a subtree."""
+        witnesses = self.witnesses and self.listing and stop is None
+        order = Order(prefix, stop, witnesses, self.listing or stop is not None, self.tolerance)
+        if self.method == "lp":
+            from byways.regions._layerwise import LayerwiseWalk
+
+            return LayerwiseWalk(problem, order, solver=self.solver)
+        if self.method == "polygon":
+            from byways.regions._polygon import PolygonWalk
+
+            return PolygonWalk(problem, order)
+        from byways.regions._simplex import SimplexWalk
+
+        return SimplexWalk(problem, order)
+
+    def digest(self) -> str:
+        """Give a text that is equal for equal questions only."""
+        identity = [self.chain.digest(), self.parameters()]
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+    def parameters(self) -> dict[str, Any]:
+        """Give what makes this question another one than the next, the network apart."""
+        return {
+            "domain": describe(self.domain),
+            "method": self.method,
+            "solver": self.solver if self.method == "lp" else "",
+            "tolerance": self.tolerance,
+            "witnesses": self.witnesses,
+            "listing": self.listing,
+        }
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Give the arrays that ``from_state`` turns back into this question, without limits."""
+        arrays = {f"chain.{name}": array for name, array in self.chain.state().items()}
+        arrays.update({f"domain.{name}": a for name, a in _domain_state(self.domain).items()})
+        options = {k: v for k, v in self.parameters().items() if k != "domain"}
+        options["solver"] = self.solver
+        arrays["format"] = np.array(_FORMAT)
+        arrays["options"] = np.array(json.dumps(options, sort_keys=True))
+        return arrays
+
+    @classmethod
+    def from_state(cls, arrays: dict[str, NDArray[Any]]) -> Question:
+        """Rebuild a question from what ``state`` gave."""
+        chain = LayerChain.from_state(_under("chain.", arrays))
+        domain = _domain_from_state(_under("domain.", arrays))
+        return cls(chain, domain, **json.loads(str(arrays["options"])))
+
+    def save(self, path: Path) -> None:
+        """Write the question to a ``.npz`` file."""
+        write_npz(path, self.state())
+
+    @classmethod
+    def load(cls, path: Path) -> Question:
+        """Read a question that ``save`` wrote."""
+        return cls.from_state(read_npz(path, _FORMAT))
+
+
+def describe(domain: Domain) -> str:
+    """Say in a few words which domain it is; equal words for equal domains only."""
+    if isinstance(domain, WholeSpace):
+        return f"R^{domain.dim}"
+    if isinstance(domain, Box) and np.ptp(domain.lower) == 0 and np.ptp(domain.upper) == 0:
+        return f"[{domain.lower[0]:.17g}, {domain.upper[0]:.17g}]^{domain.dim}"
+    hasher = hashlib.sha256()
+    for name, array in sorted(_domain_state(domain).items()):
+        hasher.update(f"{name}{array.shape}".encode())
+        hasher.update(np.ascontiguousarray(array).tobytes())
+    kind = type(domain).__name__.lower()
+    return f"{kind} with {domain.dim} coordinates, sha256 {hasher.hexdigest()[:16]}"
+
+
+def _domain_state(domain: Domain) -> dict[str, NDArray[Any]]:
+    if isinstance(domain, WholeSpace):
+        return {"dim": np.array(domain.dim)}
+    box = domain if isinstance(domain, Box) else domain.box
+    arrays: dict[str, NDArray[Any]] = {"lower": box.lower, "upper": box.upper}
+    if isinstance(domain, Polytope):
+        arrays.update(A=domain.A, b=domain.b)
+    elif isinstance(domain, Slice):
+        arrays.update(origin=domain.origin, directions=domain.directions)
+    return arrays
+
+
+def _domain_from_state(arrays: dict[str, NDArray[Any]]) -> Domain:
+    if "dim" in arrays:
+        return WholeSpace(int(arrays["dim"]))
+    box = Box(arrays["lower"], arrays["upper"])
+    if "A" in arrays:
+        return Polytope(arrays["A"], arrays["b"], box)
+    if "origin" in arrays:
+        return Slice(arrays["origin"], arrays["directions"], box)
+    return box
+
+
+def _under(prefix: str, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    return {k.removeprefix(prefix): a for k, a in arrays.items() if k.startswith(prefix)}
+
+
+def _choose_method(method: str, domain: Domain) -> str:
+    if method not in _METHODS:
+        raise ValueError(f'"method" was {method!r}; it is one of {", ".join(_METHODS)}')
+    box = domain if isinstance(domain, Box) else getattr(domain, "box", None)
+    if isinstance(domain, Slice):
+        free = domain.dim
+    else:
+        free = domain.dim if box is None else domain.dim - box.flat_axes.size
+    flat = free == 2 and box is not None  # noqa: PLR2004  a bounded plane
+    if method == "auto":
+        return "polygon" if flat else "simplex"
+    if method == "polygon" and not flat:
+        raise ValueError(
+            '"method" was \'polygon\', which needs a bounded domain with two free coordinates; '
+            f"this one is {describe(domain)}. Use method=\"simplex\", or a Slice with two directions"
+        )
+    return method
+
+
+def _check_options(exact: str, tolerance: float, keep: tuple[str, ...]) -> None:
+    if exact != "float":
+        raise ValueError(
+            f'"exact" was {exact!r}; "float" is what there is: decisions in float64, those within '
+            '"tolerance" of zero counted in the report'
+        )
+    if isinstance(tolerance, bool) or not isinstance(tolerance, int | float):
+        raise TypeError(f'"tolerance" was {tolerance!r}; it is a number')
+    if not 1e-13 <= tolerance <= 1e-3:  # noqa: PLR2004  the sentence below says so
+        raise ValueError(
+            f'"tolerance" was {tolerance!r}; it is a distance in units of the domain\'s sides, '
+            "between 1e-13 (rounding) and 1e-3"
+        )
+    if isinstance(keep, str) or not set(keep) <= set(_KEEP):
+        raise ValueError(f'"keep" was {keep!r}; it is a tuple out of {_KEEP!r}')

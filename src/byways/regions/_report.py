@@ -1,0 +1,397 @@
+"""The list of regions, and what can be asked of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from byways.core.affine import Affine
+from byways.core.files import read_npz, write_npz
+from byways.core.reports import Report
+from byways.regions import _analysis, _geometry
+from byways.regions._domains import Slice, WholeSpace
+from byways.regions._outcome import Outcome
+from byways.regions._question import Question, describe
+from byways.regions._region import Region
+from byways.regions._signs import find, pack, unpack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+    from numpy.typing import ArrayLike, NDArray
+    from scipy.sparse import csr_array
+
+    from byways.core.chain import LayerChain
+    from byways.regions._gather import Answer
+    from byways.regions._problem import Problem
+
+    Array = NDArray[np.float64]
+
+__all__ = ["RegionCount", "RegionReport"]
+
+_FORMAT = "byways.RegionReport/1"
+
+
+@dataclass(frozen=True, slots=True)
+class RegionCount:
+    """How many regions there are.
+
+    Attributes:
+        total: Number of activation regions found.
+        layer_counts: Cells after each hidden layer, so the last is ``total``; empty without one.
+        outcome: How the enumeration ended.
+        ambiguous: Decisions whose decisive number was within the tolerance of zero.
+        seconds: Wall time.
+    """
+
+    total: int
+    layer_counts: tuple[int, ...]
+    outcome: Outcome
+    ambiguous: int
+    seconds: float
+
+    def __str__(self) -> str:
+        layers = " -> ".join(f"{count:,}" for count in self.layer_counts) or "no hidden layer"
+        return (
+            f"{self.total:,} regions ({layers}), {self.ambiguous} ambiguous decisions, "
+            f"{self.seconds:.3g} s: {self.outcome.value}"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class RegionReport(Report):
+    """The activation regions of a network on a domain, in lexicographic order of their signs.
+
+    Rows of ``signs``, ``witnesses`` and of every per-region array belong together. Geometry
+    (``halfspaces``, ``vertices``, ``volume``) is in the domain's own coordinates: inputs, or for a
+    ``Slice`` the coordinates along its directions.
+
+    Attributes:
+        question: Network, domain and method, as they were checked at the door.
+        layer_counts: Cells after each hidden layer; the last is the number of regions.
+        outcome: How the enumeration ended.
+        ambiguous: Decisions whose decisive number was not zero but within the tolerance of zero.
+            With 0 every decision was clear.
+        explored: Share of the work that is done, 1 for a complete report.
+        seconds: Wall time of the call that made the report.
+
+    Example:
+        >>> import byways as bw
+        >>> from byways.networks import example
+        >>> report = bw.regions.enumerate_regions(example("tent").chain, (0, 1))
+        >>> len(report), report.outcome.name, report.ambiguous
+        (1024, 'COMPLETE', 0)
+        >>> report.lipschitz()
+        1024.0
+    """
+
+    question: Question
+    words: NDArray[np.uint64]
+    points: Array
+    layer_counts: tuple[int, ...]
+    outcome: Outcome
+    ambiguous: int
+    explored: float
+    seconds: float
+
+    @classmethod
+    def assemble(cls, question: Question, answer: Answer) -> RegionReport:
+        """Put the parts of an answer together."""
+        problem = question.problem()
+        width = pack(np.zeros((1, problem.decisions), dtype=np.uint8)).shape[1]
+        parts = [result.arrays or {} for result in answer.results]
+        words = [np.zeros((0, width), dtype=np.uint64), *(p["words"] for p in parts if p)]
+        points = [np.zeros((0, problem.dim)), *(p["points"] for p in parts if "points" in p)]
+        return cls(
+            question,
+            np.concatenate(words),
+            np.concatenate(points),
+            answer.layer_counts,
+            answer.outcome,
+            answer.ambiguous,
+            answer.explored,
+            answer.seconds,
+        )
+
+    def __post_init__(self) -> None:
+        self.words.setflags(write=False)
+        self.points.setflags(write=False)
+
+    @property
+    def network(self) -> LayerChain:
+        """The network."""
+        return self.question.chain
+
+    @property
+    def problem(self) -> Problem:
+        """The question in the coordinates of the engines."""
+        return self.question.problem()
+
+    def __len__(self) -> int:
+        """Give the number of regions."""
+        return len(self.words)
+
+    def __iter__(self) -> Iterator[Region]:
+        """Give the regions one by one."""
+        return (self[k] for k in range(len(self)))
+
+    def __getitem__(self, k: int) -> Region:
+        """Give region ``k``."""
+        witness = self._points_to_inputs(self.points[k]) if len(self.points) else None
+        return Region(self.network, self._signs(slice(k, None))[0], witness)
+
+    @property
+    def bits(self) -> NDArray[np.uint8]:
+        """Decision bits, one per unit and breakpoint, shape ``(regions, decisions)``."""
+        return unpack(self.words, self.problem.decisions)
+
+    def bits_of(self, k: int | slice) -> NDArray[np.uint8]:
+        """Give the decision bits of one region or of a range."""
+        where = [k] if isinstance(k, int) else k
+        bits = unpack(self.words[where], self.problem.decisions)
+        return bits[0] if isinstance(k, int) else bits
+
+    def inner_point(self, k: int) -> Array:
+        """Give the deepest point of region ``k`` in engine coordinates."""
+        from byways.regions._feasibility import deepest_point
+
+        rows, _ = _geometry.all_rows(self.problem, self.bits_of(k))
+        none = np.zeros((0, self.problem.dim + 1))
+        return deepest_point(rows, none, np.ones(self.problem.dim, dtype=np.bool_), box=False).point
+
+    @property
+    def signs(self) -> NDArray[np.uint8]:
+        """Segment of every hidden unit (for ReLU 0 off, 1 on), shape ``(regions, units)``."""
+        return self.problem.segments(self.bits)
+
+    @property
+    def witnesses(self) -> Array:
+        """An input strictly inside each region, shape ``(regions, n_0)``; empty if not kept."""
+        return self._points_to_inputs(self.points)
+
+    def affine(self, k: int | NDArray[np.integer] | slice) -> Affine:
+        """Give the affine map that the network is on region ``k`` (or on several, as a batch).
+
+        Returns:
+            Weight ``(n_L, n_0)`` and bias ``(n_L,)``; it equals the network's Jacobian there.
+        """
+        signs = self._signs(slice(k, k + 1 or None))[0] if isinstance(k, int) else self._signs(k)
+        return self.network.local_map(signs)
+
+    def ranks(self, layer: int = -1) -> NDArray[np.int64]:
+        """Give for each region the rank of the map from the domain to a layer's output.
+
+        Args:
+            layer: Layer of the network, from 0, or negative from the end; its activation included.
+
+        Returns:
+            Shape ``(regions,)``. For a ``Slice`` the rank is that of the map on the slice.
+        """
+        return _analysis.ranks(self, layer)
+
+    def locate(self, x: ArrayLike) -> NDArray[np.intp]:
+        """Find the regions of inputs by one forward pass each.
+
+        Args:
+            x: Inputs, shape ``(..., n_0)``.
+
+        Returns:
+            Number of the region, shape ``(...)``; -1 outside the domain, off the slice, on a
+            boundary whose segments belong to no region, or where the report is partial.
+        """
+        points = np.asarray(x, dtype=np.float64)
+        bits = self.problem.bits(self.network.segments(points).reshape(-1, self.network.units))
+        place = find(pack(bits), self.words).reshape(points.shape[:-1])
+        return np.where(_analysis.inside(self.question.domain, points), place, -1)
+
+    def halfspaces(self, k: int, *, minimal: bool = True) -> tuple[Array, Array]:
+        """Give region ``k`` as ``A x < b`` inside the domain, in the domain's coordinates.
+
+        Args:
+            k: Number of the region.
+            minimal: Leave out inequalities that follow from the others; costs one linear program
+                each.
+
+        Returns:
+            ``A (m, n)`` with rows of unit length and ``b (m,)``; the domain's sides included.
+        """
+        rows, owner = _geometry.all_rows(self.problem, self.bits_of(k))
+        if minimal:
+            rows, owner = _geometry.minimal_rows(rows, owner, self.question.tolerance)
+        return _analysis.to_domain_coordinates(self.question.domain, rows)
+
+    def vertices(self, k: int) -> Array:
+        """List the vertices of region ``k``, shape ``(v, n)``; in the plane in turn.
+
+        Raises:
+            DomainError: In more than 9 dimensions, or for a region without bounds.
+        """
+        return _analysis.corners(self, k)
+
+    def volume(self, k: int) -> float:
+        """Give the exact volume of region ``k`` (length in one dimension, area in two).
+
+        A region without bounds has volume inf.
+        """
+        if isinstance(self.question.domain, WholeSpace) and not _analysis.is_bounded(self, k):
+            return float("inf")
+        return _geometry.volume(self.vertices(k))
+
+    def adjacency(self) -> csr_array:
+        """Give which regions share a facet, as a symmetric 0/1 matrix ``(regions, regions)``.
+
+        Cost: some pivots per region and facet; regions on which hyperplanes coincide take a linear
+        program per facet.
+        """
+        return _analysis.adjacency(self)
+
+    def distinct_maps(self, tolerance: float = 1e-9) -> NDArray[np.int64]:
+        """Label the regions by their affine map: equal maps, equal labels, from 0.
+
+        ``distinct_maps().max() + 1`` is the number of linear pieces.
+
+        Args:
+            tolerance: Largest difference of entries, relative to the largest entry, that counts as
+                rounding.
+
+        Returns:
+            Labels, shape ``(regions,)``, numbered by first appearance.
+        """
+        return _analysis.distinct_maps(self, tolerance)
+
+    def maximize(self, i: int) -> tuple[float, Array]:
+        """Find the largest value of output ``i`` on the closed domain, and where it is taken.
+
+        Returns:
+            The value (inf where unbounded) and an input of shape ``(n_0,)``. Exact up to rounding;
+            for a partial report it is the largest value on the regions found.
+
+        Raises:
+            IndexError: If there is no such output.
+        """
+        value, place = _analysis.minimize(self, i, -1.0)
+        return -value, place
+
+    def minimize(self, i: int) -> tuple[float, Array]:
+        """Find the smallest value of output ``i``; as ``maximize``."""
+        return _analysis.minimize(self, i, 1.0)
+
+    def lipschitz(self, p: float = 2) -> float:
+        """Give the Lipschitz constant of the network on the domain: the largest operator norm.
+
+        Args:
+            p: Norm on inputs and outputs: 1, 2 or ``float("inf")``.
+
+        Returns:
+            The exact constant up to rounding (a lower bound for a partial report).
+
+        Raises:
+            ValueError: If ``p`` is another number.
+        """
+        return _analysis.lipschitz(self, p)
+
+    def decision_boundary(self) -> Array:
+        """Give where the predicted class changes, as line segments; for two-dimensional domains.
+
+        With one output the boundary is its zero set, with more it is where the largest two tie.
+
+        Returns:
+            Segments, shape ``(m, 2, 2)``: end points in the domain's coordinates.
+
+        Raises:
+            DomainError: If the domain does not have two dimensions.
+        """
+        return _analysis.decision_boundary(self)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Give one row per region: segments as text, rank of its map, its number of active units."""
+        ranks = self.ranks()
+        return [
+            {
+                "region": k,
+                "segments": "".join(map(str, signs)),
+                "active": int((signs > 0).sum()),
+                "map_rank": int(rank),
+            }
+            for k, (signs, rank) in enumerate(zip(self.signs.tolist(), ranks, strict=True))
+        ]
+
+    def plot(self, ax: Axes | None = None, *, color: str = "auto") -> Axes:
+        """Draw the exact partition; for two-dimensional domains and slices.
+
+        Args:
+            ax: Axes to draw on; new ones by default.
+            color: ``"class"``, ``"rank"``, ``"norm"`` or ``"layer"``; ``"auto"`` takes the class
+                where there are several outputs, else the rank.
+
+        Returns:
+            The axes.
+
+        Raises:
+            DomainError: If the domain does not have two dimensions; draw a ``Slice`` then.
+        """
+        from byways.regions._plot import draw_report
+
+        return draw_report(self, ax, color)
+
+    def digest(self) -> str:
+        """Give the SHA-256 of everything but the time it took."""
+        hasher = hashlib.sha256(self.question.digest().encode())
+        hasher.update(json.dumps(self._summary(), sort_keys=True).encode())
+        hasher.update(self.words.astype("<u8").tobytes())
+        hasher.update(self.points.astype("<f8").tobytes())
+        return hasher.hexdigest()
+
+    def save(self, path: str | Path) -> None:
+        """Write the report to a ``.npz`` file, whole or not at all."""
+        arrays = {f"question.{name}": array for name, array in self.question.state().items()}
+        summary = self._summary() | {"seconds": self.seconds}
+        arrays |= {"words": self.words, "points": self.points, "format": np.array(_FORMAT)}
+        write_npz(path, arrays | {"summary": np.array(json.dumps(summary, sort_keys=True))})
+
+    @classmethod
+    def load(cls, path: str | Path) -> RegionReport:
+        """Read a report that ``save`` wrote.
+
+        Raises:
+            ConversionError: If the file is something else or damaged.
+        """
+        arrays = read_npz(path, _FORMAT)
+        inner = {
+            name.removeprefix("question."): array
+            for name, array in arrays.items()
+            if name.startswith("question.")
+        }
+        summary = json.loads(str(arrays["summary"]))
+        summary["outcome"] = Outcome[summary["outcome"]]
+        summary["layer_counts"] = tuple(summary["layer_counts"])
+        question = Question.from_state(inner)
+        return cls(question, words=arrays["words"], points=arrays["points"], **summary)
+
+    def __str__(self) -> str:
+        count = RegionCount(
+            len(self), self.layer_counts, self.outcome, self.ambiguous, self.seconds
+        )
+        return f"{describe(self.question.domain)}, method {self.question.method}: {count}"
+
+    def _summary(self) -> dict[str, Any]:
+        return {
+            "layer_counts": list(self.layer_counts),
+            "outcome": self.outcome.name,
+            "ambiguous": self.ambiguous,
+            "explored": self.explored,
+        }
+
+    def _signs(self, where: slice | NDArray[np.integer]) -> NDArray[np.uint8]:
+        problem = self.problem
+        return problem.segments(unpack(self.words[where], problem.decisions))
+
+    def _points_to_inputs(self, points: Array) -> Array:
+        mapped: Array = self.problem.embed(points)
+        return mapped

@@ -1,0 +1,149 @@
+"""Exact questions put to each of many regions: which rows are facets, where is a function least.
+
+Each region is visited by following its decisions with the dictionary of method "simplex"; what is
+asked is then a few pivots away.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numba import njit
+
+from byways.regions._dictionary import copy_dictionary, descend, express, pivot, ratio_test
+from byways.regions._engine import Order
+from byways.regions._net import Net
+from byways.regions._simplex import CURRENT, FORCED, PENDING, STOP, arrive, follow, plant
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from byways.regions._problem import Problem
+
+    Array = NDArray[np.float64]
+    Bits = NDArray[np.uint8]
+
+__all__ = ["facets", "minima"]
+
+_UNBOUNDED = 1e300
+
+
+def facets(problem: Problem, bits: Bits, tolerance: float) -> Bits:
+    """Tell which decisions' hyperplanes carry a facet of each region.
+
+    Args:
+        problem: The problem.
+        bits: Decision bits of regions, shape ``(n, decisions)``.
+        tolerance: A row is a facet if the region without it reaches this far beyond it.
+
+    Returns:
+        1 for a facet, same shape. Of rows that coincide on a region none is reported.
+    """
+    tree = plant(problem, Order(np.zeros(problem.decisions, dtype=np.uint8)))
+    result = np.zeros_like(bits)
+    _facets(Net.of(problem), tree, np.ascontiguousarray(bits), tolerance, result)
+    return result
+
+
+def minima(problem: Problem, bits: Bits, rows: Array, tolerance: float) -> tuple[Array, Array]:
+    """Find the least value of an affine function on the closure of each region.
+
+    Args:
+        problem: The problem.
+        bits: Decision bits of regions, shape ``(n, decisions)``.
+        rows: One function per region, shape ``(n, d + 1)``.
+        tolerance: As for the enumeration.
+
+    Returns:
+        Values ``(n,)``, -inf where the function is unbounded, and places ``(n, d)``.
+    """
+    tree = plant(problem, Order(np.zeros(problem.decisions, dtype=np.uint8)))
+    values, places = np.empty(len(bits)), np.empty((len(bits), problem.dim))
+    # Scaled like every other row, so that the kernel's idea of "small" fits.
+    scale = np.maximum(np.linalg.norm(rows[:, 1:], axis=1), 1e-300)
+    unit = np.ascontiguousarray(rows / scale[:, None])
+    _minima(Net.of(problem), tree, np.ascontiguousarray(bits), unit, tolerance, values, places)
+    return values * scale, places
+
+
+@njit(cache=True, nogil=True)
+def _visit(net, tree, bits, tolerance):  # type: ignore[no-untyped-def]
+    """Rebuild the dictionary of a region in slot 0; False if the region is not there."""
+    m, d = net.domain_rows.shape[0], tree.nonbasic.shape[1]
+    tree.cursor[CURRENT], tree.cursor[PENDING] = 0, 0
+    tree.cursor[FORCED] = tree.cursor[STOP] = m + bits.size
+    tree.size[0], tree.level[0] = 0, 0
+    for c in range(d):
+        tree.nonbasic[0, c], tree.flipped[0, c] = c, False
+    for k in range(bits.size):
+        tree.bits[m + k] = bits[k]
+        tree.signs[m + k] = 2.0 * bits[k] - 1.0
+    while True:
+        level = arrive(net, tree, 0)
+        if level == m + bits.size:
+            return True
+        if not follow(net, tree, 0, level, tolerance):
+            return False
+
+
+@njit(cache=True, nogil=True)
+def _facets(net, tree, bits, tolerance, result):  # type: ignore[no-untyped-def]
+    m, d = net.domain_rows.shape[0], tree.nonbasic.shape[1]
+    for i in range(bits.shape[0]):
+        if not _visit(net, tree, bits[i], tolerance):
+            continue
+        for c in range(d):
+            label = tree.nonbasic[0, c]
+            if label >= d + m and _bounds_cell(net, tree, label, tolerance):
+                result[i, label - d - m] = 1
+        for r in range(tree.size[0]):
+            label = tree.basic[0, r]
+            if label >= d + m and _bounds_cell(net, tree, label, tolerance):
+                result[i, label - d - m] = 1
+
+
+@njit(cache=True, nogil=True)
+def _bounds_cell(net, tree, label, tolerance):  # type: ignore[no-untyped-def]
+    """Tell whether the cell grows when a slack may become negative; works on a copy in slot 1."""
+    d, n = tree.nonbasic.shape[1], tree.size[0]
+    t, basic, nonbasic, flipped = tree.t, tree.basic, tree.nonbasic, tree.flipped
+    copy_dictionary(t, basic, nonbasic, flipped, 0, 1, n)
+    for c in range(d):
+        if nonbasic[1, c] == label:
+            step, row = ratio_test(t, basic, nonbasic, 1, n, c + 1, net.free)
+            if row < 0:  # no other constraint meets this edge: nothing can replace the slack
+                return True
+            pivot(t, basic, nonbasic, flipped, 1, n, row, c + 1, net.free)
+    for r in range(n):
+        if basic[1, r] == label:
+            last = n - 1  # the slack's row becomes the candidate and stops being a constraint
+            for c in range(d + 1):
+                value = t[1, r, c]
+                t[1, r, c] = t[1, last, c]
+                t[1, last, c] = value
+            basic[1, r] = basic[1, last]
+            column, _ = descend(t, basic, nonbasic, flipped, 1, last, net.free, tolerance)
+            return column > 0
+    return False
+
+
+@njit(cache=True, nogil=True)
+def _minima(net, tree, bits, rows, tolerance, values, places):  # type: ignore[no-untyped-def]
+    d = tree.nonbasic.shape[1]
+    t, basic, nonbasic, flipped = tree.t, tree.basic, tree.nonbasic, tree.flipped
+    for i in range(bits.shape[0]):
+        values[i], places[i] = np.nan, np.nan
+        if not _visit(net, tree, bits[i], tolerance):
+            continue
+        n = tree.size[0]
+        express(rows, i, t, basic, nonbasic, flipped, 0, n, net.free)
+        column, _ = descend(t, basic, nonbasic, flipped, 0, n, net.free, _UNBOUNDED)
+        values[i] = -np.inf if column > 0 else t[0, n, 0]
+        for c in range(d):
+            label = nonbasic[0, c]
+            if label < d:
+                places[i, label] = 1.0 if flipped[0, c] and not net.free[label] else 0.0
+        for r in range(n):
+            if basic[0, r] < d:
+                places[i, basic[0, r]] = t[0, r, 0]

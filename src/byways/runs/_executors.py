@@ -1,0 +1,304 @@
+"""Where chunks run: processes of our own, or the user's executor, behind one small interface."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import pickle
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from byways.runs._chunks import ContextRef, Reply, forget_context, keep_context, run_chunk
+
+if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
+
+    from byways.runs._chunks import Work
+    from byways.runs._directory import RunDirectory
+    from byways.runs._tasks import Context, Task
+
+__all__ = ["GivenExecutor", "OwnPool", "Pool", "check_executor", "count_workers", "usable_cores"]
+
+# A chunk that takes this many times its target gives back what is left of it.
+_PATIENCE = 4.0
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+)
+_GUARD_ADVICE = (
+    "The workers import the script that was started, so it must start the work under "
+    "'if __name__ == \"__main__\":'"
+)
+
+
+class Pool(Protocol):
+    """Takes chunks. A chunk should take ``target`` seconds, and ``window`` of them be submitted.
+
+    With ``shared_fate`` the death of one worker ends all chunks that are submitted.
+    """
+
+    target: float
+    window: int
+    shared_fate: bool
+
+    def submit(self, tasks: list[Task], *, lacks_context: bool) -> Future[Reply]:
+        """Start a chunk; with the context itself if the last worker lacked it."""
+
+    def close(self, *, abort: bool) -> None:
+        """Release what this run took; with ``abort`` at once, whatever is still running."""
+
+
+def usable_cores() -> int:
+    """Count the cores that this process may use."""
+    if sys.version_info >= (3, 13):
+        return os.process_cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def count_workers(workers: object) -> int:
+    """Check the argument ``workers`` and give the number it means.
+
+    Raises:
+        TypeError: If it is neither a whole number nor None.
+        ValueError: If it is below 1.
+    """
+    if workers is None:
+        return usable_cores()
+    if not isinstance(workers, int) or isinstance(workers, bool):
+        raise TypeError(
+            f'"workers" was {workers!r}; it takes a whole number from 1, or None for all cores'
+        )
+    if workers < 1:
+        raise ValueError(f'"workers" was {workers!r}; it must be at least 1, or None for all cores')
+    return workers
+
+
+def check_executor(executor: object, workers: object) -> None:
+    """Check the argument ``executor`` together with ``workers``.
+
+    Raises:
+        TypeError: If it has no method ``submit``.
+        ValueError: If ``workers`` was given too.
+    """
+    if not callable(getattr(executor, "submit", None)):
+        raise TypeError(
+            f'"executor" was {executor!r}; it must be a concurrent.futures.Executor, with submit()'
+        )
+    if workers != 1 or isinstance(workers, bool):
+        raise ValueError(
+            f'"workers" was {workers!r} and "executor" was given too; an executor brings its own '
+            'workers, so leave "workers" out'
+        )
+
+
+class OwnPool:
+    """Processes that live for one run.
+
+    They are started by a fork server or afresh, never forked from this process, whose threads
+    would not survive it. They run one thread of linear algebra each, leave Ctrl-C to this process,
+    and end when it ends, even by ``kill -9``.
+
+    Args:
+        work: The work function.
+        context: The context of all tasks.
+        digest: Its digest.
+        workers: Number of processes.
+
+    Raises:
+        RuntimeError: If no worker can start.
+        TypeError: If the work function or the context cannot be pickled.
+    """
+
+    target = 0.2
+    shared_fate = True
+
+    def __init__(self, work: Work, context: Context, digest: str, workers: int) -> None:
+        self.window = 2 * workers + 2
+        self._work = work
+        self._ref = ContextRef(digest)
+        self._workers = min(workers, 61) if sys.platform == "win32" else workers
+        _check_not_importing()
+        _pickle(work, "work", "a function at the top level of a module")
+        self._initial = (_pickle(context, "context", "made of picklable parts"), digest)
+        self._pool = self._start()
+        self._greet()
+
+    def submit(self, tasks: list[Task], *, lacks_context: bool = False) -> Future[Reply]:
+        """Start a chunk, in new processes if the old ones died."""
+        try:
+            return self._send(tasks)
+        except BrokenExecutor:
+            self._pool.shutdown(wait=True)
+            self._pool = self._start()
+            return self._send(tasks)
+
+    def close(self, *, abort: bool) -> None:
+        """Stop the processes: when they are idle, or at once."""
+        processes = self._processes() if abort else []
+        self._pool.shutdown(wait=not abort, cancel_futures=True)
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.join()
+
+    def _send(self, tasks: list[Task]) -> Future[Reply]:
+        patience = _PATIENCE * self.target
+        return self._pool.submit(run_chunk, self._work, tasks, self._ref, patience)
+
+    def _start(self) -> ProcessPoolExecutor:
+        """Make a pool; its processes start with its first tasks."""
+        methods = multiprocessing.get_all_start_methods()
+        method = "forkserver" if "forkserver" in methods else "spawn"
+        return ProcessPoolExecutor(
+            self._workers,
+            mp_context=multiprocessing.get_context(method),
+            initializer=_prepare_process,
+            initargs=self._initial,
+        )
+
+    def _processes(self) -> list[BaseProcess]:
+        """List the pool's processes; the executor has no public way to them before 3.14."""
+        return list((self._pool._processes or {}).values())
+
+    def _greet(self) -> None:
+        """Wait for the first worker, so that a script without a guard fails once and clearly."""
+        try:
+            ready = self._pool.submit(_accept, self._work)
+            processes = self._processes()
+            ready.result()
+        except (BrokenExecutor, EOFError, OSError) as error:
+            self.close(abort=True)
+            codes = sorted({p.exitcode for p in processes if p.exitcode is not None})
+            raise RuntimeError(
+                f"no worker process could start (exit codes {codes}). {_GUARD_ADVICE}; what else "
+                "went wrong in the worker is above, on standard error"
+            ) from error
+        except BaseException:
+            self.close(abort=True)
+            raise
+
+
+class GivenExecutor:
+    """The user's executor. It is never shut down here.
+
+    The context travels once to each process: the first chunk of a process finds it in memory (a
+    thread), else in a file (the run directory's, or a temporary one), else it asks for the bytes.
+
+    Args:
+        executor: The user's executor.
+        work: The work function.
+        context: The context of all tasks.
+        digest: Its digest.
+        journal: Run directory that holds the context already, or None.
+    """
+
+    target = 1.0
+    window = 64
+    shared_fate = False
+
+    def __init__(
+        self,
+        executor: Executor,
+        work: Work,
+        context: Context,
+        digest: str,
+        journal: RunDirectory | None,
+    ) -> None:
+        self._executor = executor
+        self._work = work
+        self._context = context
+        self._digest = digest
+        self._file = None if journal is None else journal.context_path
+        self._folder: str | None = None
+        self._ref = ContextRef(digest)
+        self._data: bytes | None = None
+        keep_context(context, digest)
+
+    def submit(self, tasks: list[Task], *, lacks_context: bool) -> Future[Reply]:
+        """Start a chunk."""
+        ref = self._better_ref() if lacks_context else self._ref
+        return self._executor.submit(run_chunk, self._work, tasks, ref, _PATIENCE * self.target)
+
+    def close(self, *, abort: bool) -> None:
+        """Remove the temporary file; the executor is the user's."""
+        forget_context(self._digest)
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _better_ref(self) -> ContextRef:
+        """Offer a file from now on; if that is offered already, send the bytes this once."""
+        load = getattr(type(self._context), "load", None)
+        if self._ref.path is None and load is not None and hasattr(self._context, "save"):
+            self._ref = ContextRef(self._digest, str(self._file or self._write_file()), load)
+            return self._ref
+        if self._data is None:
+            self._data = _pickle(self._context, "context", "made of picklable parts")
+        return ContextRef(self._digest, data=self._data)
+
+    def _write_file(self) -> Path:
+        """Write the context to a temporary file."""
+        context: Any = self._context
+        self._folder = tempfile.mkdtemp(prefix="byways-")
+        path = Path(self._folder, "context.npz")
+        context.save(path)
+        return path
+
+
+def _pickle(value: object, name: str, need: str) -> bytes:
+    """Pickle an argument, or say which one cannot be."""
+    try:
+        return pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise TypeError(
+            f'"{name}" was {value!r}, which cannot be sent to another process: {error}; it must '
+            f"be {need}"
+        ) from error
+
+
+def _check_not_importing() -> None:
+    """Leave a worker that is about to start workers because the script has no guard.
+
+    The process that started this worker reports it; a traceback from here would only hide that.
+
+    Raises:
+        SystemExit: If this process is a worker that is still importing the script.
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise SystemExit(_GUARD_ADVICE)
+
+
+def _accept(work: Work) -> None:
+    """Show that a worker can start and import the work function."""
+
+
+def _prepare_process(data: bytes, digest: str) -> None:
+    """Set up a worker process before its first chunk."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_follow_parent, name="byways-parent", daemon=True).start()
+    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))  # for libraries not loaded yet
+    keep_context(pickle.loads(data), digest)
+    with contextlib.suppress(ImportError):
+        from threadpoolctl import threadpool_limits
+
+        threadpool_limits(1)  # for libraries that came with the context
+
+
+def _follow_parent() -> None:
+    """End this process when its parent has ended without saying so."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

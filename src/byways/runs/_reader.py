@@ -1,0 +1,144 @@
+"""Reading a run directory back: every journal, each key once, single records out of shards."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections import OrderedDict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from byways.core.errors import JournalError
+from byways.runs._journal import parse_entry, read_journal
+from byways.runs._shards import ShardReader, decode_record
+from byways.runs._tasks import Result
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import BinaryIO
+
+    from numpy.typing import NDArray
+
+    from byways.runs._journal import Entry
+
+__all__ = ["Place", "Reader"]
+
+_LOGGER = logging.getLogger("byways.runs")
+_OPEN_FILES = 32
+
+
+class Place(NamedTuple):
+    """Where an entry stands: its journal, line from 1, and offset in bytes."""
+
+    journal: Path
+    line: int
+    offset: int
+
+
+class Reader:
+    """Read the journals and shards of a run.
+
+    Args:
+        journals: Folder of the journals.
+        shards: Folder of the shards.
+    """
+
+    def __init__(self, journals: Path, shards: Path) -> None:
+        self._journals = journals
+        self._shards = shards
+
+    def entries(self) -> Iterator[tuple[Place, Entry]]:
+        """Read everything that counts as done, duplicates included.
+
+        A task whose shard is missing is not done: whoever deletes a damaged shard can resume.
+        """
+        known: dict[str | None, bool] = {None: True}
+        missing: dict[str | None, int] = {}
+        for journal in sorted(self._journals.glob("*.jsonl")):
+            for line, offset, entry in read_journal(journal):
+                shard = entry.shard
+                if shard is not None and shard not in known:
+                    known[shard] = (self._shards / shard).is_file()
+                if known[shard]:
+                    yield Place(journal, line, offset), entry
+                else:
+                    missing[shard] = missing.get(shard, 0) + 1
+        for shard, tasks in missing.items():
+            _LOGGER.warning("shard %s is missing; its %d tasks count as not done", shard, tasks)
+
+    def index(self) -> dict[str, Place]:
+        """Say where the entry of each finished task is; of several the first counts."""
+        index: dict[str, Place] = {}
+        for place, entry in self.entries():
+            index.setdefault(entry.key, place)
+        return index
+
+    def results(self) -> Iterator[Result]:
+        """Read all results in the order of their keys."""
+        index = self.index()
+        with contextlib.closing(_OpenFiles()) as files:
+            for key in sorted(index):
+                entry = _entry_at(files, index[key])
+                yield Result(key, entry.seconds, entry.counts, self._arrays(files, entry))
+
+    def _arrays(self, files: _OpenFiles, entry: Entry) -> dict[str, NDArray[Any]] | None:
+        """Read and check the arrays of one entry."""
+        if entry.shard is None:
+            return None
+        path = self._shards / entry.shard
+        try:
+            record = files.shard(path).read(entry.offset, entry.length, entry.crc)
+            return decode_record(record, entry.key)
+        except (ValueError, FileNotFoundError) as error:
+            raise JournalError(
+                f"{path} is damaged at task {entry.key!r}: {error}. Delete the file and resume: "
+                "the tasks in it are computed again",
+                path,
+            ) from error
+
+
+def _entry_at(files: _OpenFiles, place: Place) -> Entry:
+    """Read one line of a journal again."""
+    stream = files.journal(place.journal)
+    stream.seek(place.offset)
+    try:
+        return parse_entry(stream.readline())
+    except ValueError as error:
+        raise JournalError(
+            f"{place.journal}, line {place.line} changed while it was read: {error}",
+            place.journal,
+            place.line,
+        ) from error
+
+
+class _OpenFiles:
+    """Files open for reading; of too many, the one not used for longest is closed."""
+
+    def __init__(self) -> None:
+        self._journals: OrderedDict[Path, BinaryIO] = OrderedDict()
+        self._shards: OrderedDict[Path, ShardReader] = OrderedDict()
+
+    def journal(self, path: Path) -> BinaryIO:
+        """Give an open journal."""
+        if path not in self._journals:
+            self._journals[path] = path.open("rb")
+        self._journals.move_to_end(path)
+        if len(self._journals) > _OPEN_FILES:
+            self._journals.popitem(last=False)[1].close()
+        return self._journals[path]
+
+    def shard(self, path: Path) -> ShardReader:
+        """Give an open shard."""
+        if path not in self._shards:
+            self._shards[path] = ShardReader(path)
+        self._shards.move_to_end(path)
+        if len(self._shards) > _OPEN_FILES:
+            self._shards.popitem(last=False)[1].close()
+        return self._shards[path]
+
+    def close(self) -> None:
+        """Close them all."""
+        for journal in self._journals.values():
+            journal.close()
+        for shard in self._shards.values():
+            shard.close()
