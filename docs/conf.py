@@ -45,6 +45,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 autodoc_typehints_format = "short"
+add_module_names = False
 python_maximum_signature_line_length = 80
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
@@ -70,7 +71,7 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(Any|ArrayLike|Array|Axes|Callable|Executor|Iterable|Iterator|Mapping|Path)"),
     (r"py:.*", r"(DataFrame|ModuleType|NDArray|Protocol|Self|Sequence|csr_array)"),
     # Our own short names for types, which stand in signatures and have no page.
-    (r"py:.*", r"(.*\.)?(Arrays|Bits|Domain|JSON|Kind|Listener|_[A-Z]\w*)"),
+    (r"py:.*", r"(.*\.)?(Arrays|Bits|Domain|JSON|Kind|Listener|Problem|Question|_[A-Z]\w*)"),
 ]
 
 PUBLIC_PACKAGES = ("byways.core", "byways.networks", "byways.regions", "byways.runs")
@@ -78,7 +79,7 @@ PUBLIC_PACKAGES = ("byways.core", "byways.networks", "byways.regions", "byways.r
 
 def public_names() -> dict[str, str]:
     """Map the last part of every public name to the place where these pages describe it."""
-    homes: dict[str, str] = {}
+    homes = {"Region": "byways.regions._region.Region"}  # given back, never made by a caller
     for package in PUBLIC_PACKAGES:
         for name in getattr(importlib.import_module(package), "__all__", ()):
             homes.setdefault(name, f"{package}.{name}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import os
 import re
 import subprocess
@@ -45,23 +46,33 @@ def run_python(code: str) -> str:
     return done.stdout.strip()
 
 
-def calls_of_require() -> list[tuple[str, str, str]]:
-    """List ``(file, module, extra)`` of every call ``require("module", extra="...")``."""
-    calls = []
+@functools.cache
+def optional_users() -> set[tuple[str, str, str]]:
+    """Give ``(file, module, extra)`` of every use of an optional package.
+
+    It is a call ``require("module", extra="...")``, or a port, a class that has both attributes.
+    """
+    users = set()
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text())):
-            if not isinstance(node, ast.Call) or getattr(node.func, "id", "") != "require":
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "require":
+                given = {keyword.arg: keyword.value for keyword in node.keywords}
+                given["module"] = node.args[0]
+            elif isinstance(node, ast.ClassDef):
+                named = [one for one in node.body if isinstance(one, ast.AnnAssign) and one.value]
+                given = {getattr(one.target, "id", ""): one.value for one in named}
+            else:
                 continue
-            extras = [k.value for k in node.keywords if k.arg == "extra"]
-            module = node.args[0]
-            if isinstance(module, ast.Constant) and isinstance(extras[0], ast.Constant):
-                calls.append((path.name, str(module.value), str(extras[0].value)))
-    return calls
+            values = [getattr(given.get(name), "value", None) for name in ("module", "extra")]
+            if all(isinstance(value, str) and value for value in values):
+                users.add((path.name, *values))
+    return users
 
 
+@functools.cache
 def imported_modules() -> set[str]:
     """Give the top-level module of every import statement and call of ``require`` in the source."""
-    found = {module.partition(".")[0] for _, module, _ in calls_of_require()}
+    found = {module.partition(".")[0] for _, module, _ in optional_users()}
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
@@ -102,7 +113,7 @@ def test_all_gathers_every_extra() -> None:
     assert set(gathered) == set(EXTRAS) - COLLECTIVE
 
 
-@pytest.mark.parametrize(("file", "module", "extra"), sorted(set(calls_of_require())))
+@pytest.mark.parametrize(("file", "module", "extra"), sorted(optional_users()))
 def test_required_module_is_in_the_extra_it_names(file: str, module: str, extra: str) -> None:
     assert extra in EXTRAS, f"{file} names the extra {extra!r}"
     modules = [MODULE_OF_PROJECT.get(project_name(one), project_name(one)) for one in EXTRAS[extra]]
@@ -132,13 +143,14 @@ def test_importing_byways_loads_nothing_heavy() -> None:
     assert loaded & (HEAVY | {"numpy"}) == set()
 
 
+@pytest.mark.budget
 def test_region_worker_loads_no_torch() -> None:
     pytest.importorskip("torch")  # without it nothing could be seen here
     names = "sorted(__import__('sys').modules)"
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        count = count_regions(tent_chain(3), Box([0.0], [1.0]), executor=pool)
+        count = count_regions(tent_chain(14), Box([0.0], [1.0]), executor=pool)
         loaded = pool.submit(eval, names).result()
-    assert count.total == 8
+    assert count.total == 2**14  # more than are counted before work is handed out
     assert any(name.startswith("byways.regions.") for name in loaded)  # it did the work
     assert {name.partition(".")[0] for name in loaded} & {
         "torch",

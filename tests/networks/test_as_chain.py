@@ -16,7 +16,6 @@ from byways.core.errors import ConversionError, DomainError, MissingDependencyEr
 from byways.networks import as_chain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 PAIRS = [(np.array([[1.0], [-1.0]]), np.zeros(2)), (np.array([[1.0, 1.0]]), np.zeros(1))]
@@ -45,7 +44,7 @@ def test_saved_chain_is_known_by_suffix_or_first_bytes(tmp_path: Path, name: str
 
 @pytest.mark.parametrize("given", [3, None, {"W": 1}, np.eye(2), object, 1.5])
 def test_anything_else_is_a_type_error(given: Any) -> None:
-    with pytest.raises(TypeError, match=r'"network" is .*give a LayerChain, a torch\.nn\.Module, '):
+    with pytest.raises(TypeError, match=r'(?s)"network" is .*give a LayerChain, a torch'):
         as_chain(given)
 
 
@@ -62,7 +61,7 @@ def test_missing_file_is_the_usual_error(tmp_path: Path, name: str) -> None:
 
 
 def test_damaged_files_are_named(tmp_path: Path) -> None:
-    (tmp_path / "bad.npz").write_bytes(b"PK\x03\x04 and then nonsense")
+    (tmp_path / "bad.npz").write_bytes(b"nonsense")
     with pytest.raises(ConversionError, match=r"bad\.npz"):
         as_chain(tmp_path / "bad.npz")
     np.savez(tmp_path / "other.npz", x=np.zeros(2))
@@ -85,10 +84,18 @@ def test_bad_numbers_in_pairs_name_the_layer() -> None:
     bad = np.array([[1.0, np.nan]])
     with pytest.raises(DomainError, match=r"layer 1 of the list.*1 values.*\(0, 1\)"):
         as_chain([PAIRS[0], (bad, np.zeros(1))])
-    with pytest.raises(TypeError, match="layer 0 of the list.*complex"):
+    with pytest.raises(TypeError, match=r"layer 0 of the list.*complex"):
         as_chain([(np.array([[1j]]), np.zeros(1))])
     with pytest.raises(ShapeError, match="layer 1 takes 3 inputs but layer 0 has 2"):
         as_chain([PAIRS[0], (np.zeros((1, 3)), np.zeros(1))])
+
+
+def test_pairs_may_be_parameters_of_a_module() -> None:
+    torch = pytest.importorskip("torch")
+    layer = torch.nn.Linear(3, 2)
+    chain = as_chain([(layer.weight, layer.bias)])
+    assert chain.layers[0].map.to_dense().tolist() == layer.weight.tolist()
+    assert layer.weight.requires_grad
 
 
 def test_integers_are_cast() -> None:
@@ -99,13 +106,15 @@ def test_integers_are_cast() -> None:
 
 @pytest.mark.parametrize("shape", [0, -1, (), (2, 0), True, (1, True)])
 def test_impossible_input_shape(shape: Any) -> None:
-    with pytest.raises(ValueError, match='"input_shape" was .*positive integers without the batch'):
+    with pytest.raises(
+        ValueError, match=r'"input_shape" was .*positive integers without the batch'
+    ):
         as_chain(PAIRS, shape)
 
 
 @pytest.mark.parametrize("shape", ["28", 2.0, (1.5,), [None]])
 def test_input_shape_of_the_wrong_type(shape: Any) -> None:
-    with pytest.raises(TypeError, match='"input_shape" was .*positive integers without the batch'):
+    with pytest.raises(TypeError, match=r'"input_shape" was .*positive integers without the batch'):
         as_chain(PAIRS, shape)
 
 
@@ -150,15 +159,10 @@ def test_reading_onnx_does_not_load_torch(tmp_path: Path) -> None:
     assert done.stdout.strip() == "ConversionError False"
 
 
-class TestWithoutOnnx:
-    """What a user without the extra sees."""
-
-    @pytest.fixture(autouse=True)
-    def _hide(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-        monkeypatch.setattr("byways.core.optional.available", lambda module: False)
-        yield
-
-    def test_the_message_says_how_to_install_it(self, tmp_path: Path) -> None:
-        (tmp_path / "net.onnx").write_bytes(b"")
-        with pytest.raises(MissingDependencyError, match=r"pip install 'byways\[onnx\]'"):
-            as_chain(tmp_path / "net.onnx")
+def test_without_onnx_the_message_says_how_to_install_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("byways.core.optional.available", lambda module: False)
+    (tmp_path / "net.onnx").write_bytes(b"")
+    with pytest.raises(MissingDependencyError, match=r"pip install 'byways\[onnx\]'"):
+        as_chain(tmp_path / "net.onnx")

@@ -117,6 +117,7 @@ OPERATORS: dict[str, Operator] = {
     "HardSigmoid of one's own": ("HardSigmoid", (5,), {"alpha": 0.75, "beta": 0.25}, {}),
     "Clip": ("Clip", (5,), {}, {"lo": np.float32(-1), "hi": np.float32(2)}),
     "Clip below": ("Clip", (5,), {}, {"lo": np.float32(0.5)}),
+    "Clip of infinite sides": ("Clip", (5,), {}, {"lo": np.float32(-np.inf), "hi": np.float32(1)}),
     "Max": ("Max", (5,), {}, {"c": np.float32(0.5)}),
     "Min": ("Min", (5,), {}, {"c": np.array([0.5], np.float32)}),
     "BatchNormalization": (
@@ -160,7 +161,7 @@ OPERATORS: dict[str, Operator] = {
     "Squeeze": ("Squeeze", (1, 3, 1), {}, {"a": np.array([1, -1])}),
     "Unsqueeze": ("Unsqueeze", (3,), {}, {"a": np.array([1, -1])}),
     "Identity": ("Identity", (3,), {}, {}),
-    "Cast": ("Cast", (3,), {"to": TensorProto.DOUBLE}, {}),
+    "Cast": ("Cast", (3,), {"to": TensorProto.FLOAT}, {}),
     "Dropout": ("Dropout", (3,), {}, {}),
 }
 

@@ -89,22 +89,37 @@ def _cells(
     """Give every choice of segments of one layer that some interior point has."""
     cells: list[tuple[tuple[int, ...], list[Row]]] = [((), rows)]
     for a, value, size in zip(P, q, scale, strict=True):
-        longer = []
-        for choice, known in cells:
-            if np.linalg.norm(a) <= 1e-12 * size:
-                constant = sum(1 for t in activation.breakpoints if value > t)
-                longer.append(((*choice, constant), known))
-                continue
-            for s in range(len(activation.slopes)):
-                more = list(known)
-                if s > 0:
-                    more.append((a, value - activation.breakpoints[s - 1]))
-                if s < len(activation.breakpoints):
-                    more.append((-a, activation.breakpoints[s] - value))
-                if margin(more, box) > TOLERANCE:
-                    longer.append(((*choice, s), more))
-        cells = longer
+        constant = np.linalg.norm(a) <= 1e-12 * size
+        cells = [
+            ((*choice, s), more)
+            for choice, known in cells
+            for s, more in (
+                [(sum(1 for t in activation.breakpoints if value > t), known)]
+                if constant
+                else _sides(activation, a, value, known, box)
+            )
+        ]
     return cells
+
+
+def _sides(
+    activation: PlainActivation, a: np.ndarray, value: float, known: list[Row], box: Any
+) -> list[tuple[int, list[Row]]]:
+    """Give the segments that one unit has inside a cell, and the rows that say so."""
+    options = [
+        (s, known + _between(activation, s, a, value)) for s in range(len(activation.slopes))
+    ]
+    return [(s, rows) for s, rows in options if margin(rows, box) > TOLERANCE]
+
+
+def _between(activation: PlainActivation, s: int, a: np.ndarray, value: float) -> list[Row]:
+    """Say that ``a x + value`` lies inside segment ``s``."""
+    rows: list[Row] = []
+    if s > 0:
+        rows.append((a, value - activation.breakpoints[s - 1]))
+    if s < len(activation.breakpoints):
+        rows.append((-a, activation.breakpoints[s] - value))
+    return rows
 
 
 def patterns_by_sampling(

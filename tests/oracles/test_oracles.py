@@ -35,7 +35,7 @@ def network(activation: PlainActivation, inputs: int, seed: int) -> list[PlainLa
     """Two hidden layers with numbers that are multiples of 1/8."""
     rng = np.random.default_rng(seed)
     layers = []
-    for n, m in ((inputs, 4), (4, 3)):
+    for n, m in ((inputs, 3), (3, 3)):
         weight = rng.integers(-16, 17, (m, n)) / 8
         layers.append(plain_layer(weight, rng.integers(-8, 9, m) / 8, activation))
     return layers

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import shutil
@@ -55,7 +56,7 @@ def test_any_order_and_any_sessions_give_the_same_results(
     path = tmp_path_factory.mktemp("any") / "run"
     tasks = make_tasks(12)
     edges = [0, *sorted(cuts), 12]
-    for start, stop in zip(edges, edges[1:], strict=False):
+    for start, stop in itertools.pairwise(edges):
         with RunDirectory.create_or_resume(path, **IDENTITY) as run:
             for n in order[start:stop]:
                 run.append(multiply(CONTEXT, tasks[n]))
@@ -228,7 +229,7 @@ def test_a_file_in_the_way_is_the_systems_error(tmp_path: Path) -> None:
 
 def test_context_must_be_one_that_can_be_saved(tmp_path: Path) -> None:
     unsaved: Any = Unsaved(3)
-    with pytest.raises(TypeError, match='"context" was .* needs the method "save"'):
+    with pytest.raises(TypeError, match=r'"context" was .* needs the method "save"'):
         RunDirectory.create(tmp_path / "run", pass_name="p", parameters={}, context=unsaved)
     assert not (tmp_path / "run").exists()
 
@@ -237,7 +238,7 @@ def test_context_must_be_one_that_can_be_saved(tmp_path: Path) -> None:
     ("parameters", "kind"), [({"x": float("nan")}, ValueError), ({"x": {1}}, TypeError)]
 )
 def test_parameters_must_be_json(tmp_path: Path, parameters: Any, kind: type[Exception]) -> None:
-    with pytest.raises(kind, match='"parameters" was .* which is not JSON'):
+    with pytest.raises(kind, match=r'"parameters" was .* which is not JSON'):
         RunDirectory.create(tmp_path / "r", pass_name="p", parameters=parameters, context=CONTEXT)
 
 

@@ -162,7 +162,7 @@ def test_other_npz_files_are_refused(tmp_path: Path, kind: str) -> None:
         name = "other" if kind == "other member" else "records"
         dtype = np.float64 if kind == "other dtype" else np.uint8
         np.savez(path, **{name: np.zeros(9, dtype)})
-    with pytest.raises(ValueError, match="records are|it is not a shard"):
+    with pytest.raises(ValueError, match=r"records are|it is not a shard"):
         ShardReader(path)
 
 

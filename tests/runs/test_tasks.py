@@ -114,7 +114,7 @@ def test_result_turns_numpy_numbers_into_plain_ones() -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("-inf")])
 def test_counts_must_be_finite(value: float) -> None:
-    with pytest.raises(ValueError, match="'n' was .*; it must be finite"):
+    with pytest.raises(ValueError, match=r"'n' was .*; it must be finite"):
         Result("a", counts={"n": value})
 
 

@@ -83,10 +83,10 @@ def multiply_slowly(context: Scale, task: Task) -> Result:
     return multiply(context, task)
 
 
-def multiply_or_die_once(context: Scale, task: Task) -> Result:
-    """Kill the own process at task 5, unless that happened before."""
-    marker = Path(os.environ["BYWAYS_TEST_MARKER"])
-    if task.payload["n"] == 5 and not marker.exists():
+def die_once(context: Scale, task: Task) -> Result:
+    """Kill the own process at the task that names a file, unless the file is there already."""
+    marker = Path(str(task.payload.get("marker", os.devnull)))
+    if not marker.exists():
         marker.touch()
         os.kill(os.getpid(), signal.SIGKILL)
     return multiply(context, task)
@@ -109,6 +109,14 @@ def interrupt_at_five(context: Scale, task: Task) -> Result:
     if task.payload["n"] == 5:
         raise KeyboardInterrupt
     return multiply(context, task)
+
+
+def multiply_and_log(context: Scale, task: Task) -> Result:
+    """Note the process and the key in a file before the result is given back."""
+    result = multiply_slowly(context, task)
+    with Path(str(task.payload["log"])).open("a") as log:
+        log.write(f"{os.getpid()} {task.key}\n")
+    return result
 
 
 def sleep_long(context: Scale, task: Task) -> Result:

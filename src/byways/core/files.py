@@ -37,7 +37,8 @@ def read_npz(path: str | Path, expected: str) -> dict[str, NDArray[Any]]:
         ConversionError: If the file is something else or damaged.
     """
     try:
-        with np.load(Path(path), allow_pickle=False) as stored:
+        # The stream is ours to close: np.load leaves it open when the archive is damaged.
+        with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
     except FileNotFoundError:
         raise

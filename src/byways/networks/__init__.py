@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import importlib
 import math
+import operator
+import reprlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,14 +97,16 @@ def _converted(network: Any, shape: tuple[int, ...] | None) -> LayerChain:
     if isinstance(network, str | Path):
         return _from_file(Path(network), shape)
     if isinstance(network, bytes | bytearray | memoryview) or _is(network, "onnx", "ModelProto"):
-        return _from_onnx(network, shape)
+        return _read_onnx(network, shape)
     if _is(network, "torch", "Module"):
         from byways.networks._from_torch import from_torch
 
         return from_torch(network, shape)
     if isinstance(network, list | tuple):
-        return LayerChain.from_arrays(network)
-    raise TypeError(f'"network" is {network!r} of type {_name(network)}; give {_ACCEPTED}')
+        return LayerChain.from_arrays([_detached(pair) for pair in network])
+    raise TypeError(
+        f'"network" is {reprlib.repr(network)} of type {_name(network)}; give {_ACCEPTED}'
+    )
 
 
 def _from_file(path: Path, shape: tuple[int, ...] | None) -> LayerChain:
@@ -118,14 +122,21 @@ def _from_file(path: Path, shape: tuple[int, ...] | None) -> LayerChain:
             zipped = stream.read(2) == b"PK"  # .npz is a ZIP archive
         if zipped or suffix == ".npz":
             return LayerChain.load(path)
-    return _from_onnx(path, shape)
+    return _read_onnx(path, shape)
 
 
-def _from_onnx(source: Any, shape: tuple[int, ...] | None) -> LayerChain:
+def _read_onnx(source: Any, shape: tuple[int, ...] | None) -> LayerChain:
     require("onnx", extra="onnx", purpose="Reading an ONNX network")
     from byways.networks._from_onnx import from_onnx
 
     return from_onnx(source, shape)
+
+
+def _detached(pair: Any) -> Any:
+    """Take torch tensors of a pair to where NumPy can read them; leave the rest as it is."""
+    if not isinstance(pair, list | tuple):
+        return pair
+    return tuple(part.detach().cpu() if _is(part, "torch", "Tensor") else part for part in pair)
 
 
 def _is(network: Any, package: str, name: str) -> bool:
@@ -145,10 +156,10 @@ def _checked_shape(given: int | Sequence[int] | None) -> tuple[int, ...] | None:
     if given is None:
         return None
     message = f'"input_shape" was {given!r}; give positive integers without the batch axis'
-    sizes = (given,) if isinstance(given, int) else given
+    sizes = (given,) if hasattr(given, "__index__") else given
     try:
-        shape = tuple(size.__index__() for size in sizes)
-    except (TypeError, AttributeError) as error:
+        shape = tuple(operator.index(size) for size in sizes)
+    except TypeError as error:
         raise TypeError(message) from error
     if not shape or min(shape) < 1 or any(isinstance(size, bool) for size in sizes):
         raise ValueError(message)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,18 +19,18 @@ from byways.core.maps import ConvMap, DenseMap, LinearMap, SparseMap
 from byways.networks._shapes import Windows, conv_map, flattened, pool_map, reshaped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from byways.networks._shapes import Array, Batch, Pads, Shape
 
-__all__ = ["ChainBuilder", "warn_of_short_numbers"]
+__all__ = ["ChainBuilder", "limited", "warn_of_short_numbers"]
 
 
 def warn_of_short_numbers(kinds: Iterable[str]) -> None:
     """Warn, on the line that called this package, of weights with fewer than 24 bits."""
     given = ", ".join(sorted(kinds))
     level, frame = 1, sys._getframe()
-    while frame.f_back and frame.f_globals.get("__package__") == __package__:
+    while frame.f_back and (frame.f_globals.get("__package__") or "").startswith("byways"):
         level, frame = level + 1, frame.f_back
     if given:
         warnings.warn(
@@ -38,6 +39,17 @@ def warn_of_short_numbers(kinds: Iterable[str]) -> None:
             UserWarning,
             stacklevel=level,
         )
+
+
+def limited(low: float | None, high: float | None) -> PiecewiseLinear:
+    """Give the clamp between two limits; None or an infinite limit leaves its side open.
+
+    Raises:
+        ValueError: If the limits are not numbers in increasing order.
+    """
+    lower = None if low == -math.inf else low
+    upper = None if high == math.inf else high
+    return identity if lower is None and upper is None else clamp(lower, upper)
 
 
 @dataclass(slots=True)
@@ -65,6 +77,21 @@ class ChainBuilder:
         self.shape = input_shape
         self.where = "the network"
         self._drafts: list[_Draft] = []
+
+    @contextmanager
+    def step(self, where: str) -> Iterator[None]:
+        """Name the step that is fed inside the ``with`` block, for messages.
+
+        Raises:
+            ShapeError: One raised inside, with the name in front.
+        """
+        self.where = where
+        try:
+            yield
+        except ShapeError as error:
+            if where in str(error):
+                raise
+            raise ShapeError(f"{where}: {error}") from error
 
     def known_shape(self) -> Shape:
         """Give the shape at this step.

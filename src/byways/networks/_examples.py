@@ -10,6 +10,7 @@ import numpy as np
 
 from byways.core.chain import LayerChain
 from byways.core.domains import Box
+from byways.core.errors import ConversionError
 from byways.core.files import read_npz, write_npz
 from byways.networks.generate import tent_chain
 
@@ -79,6 +80,13 @@ class Example:
             ConversionError: If the file is not a saved example.
         """
         arrays = read_npz(path, _FORMAT)
+        try:
+            return cls._from_arrays(arrays)
+        except (LookupError, TypeError, ValueError) as error:
+            raise ConversionError(f"{str(path)!r} describes no example: {error!r}") from error
+
+    @classmethod
+    def _from_arrays(cls, arrays: dict[str, NDArray[Any]]) -> Example:
         chain = {
             key.removeprefix(_CHAIN): array
             for key, array in arrays.items()

@@ -26,6 +26,16 @@ if TYPE_CHECKING:
 
 __all__ = ["from_onnx"]
 
+# What attributes that are missing or of another kind lead to.
+_MALFORMED = (
+    ArithmeticError,
+    AttributeError,
+    IndexError,
+    KeyError,
+    TypeError,
+    UnicodeDecodeError,
+)
+
 
 def from_onnx(source: Any, input_shape: tuple[int, ...] | None) -> LayerChain:
     """Convert an ONNX file, its bytes, or a ModelProto.
@@ -45,8 +55,11 @@ def from_onnx(source: Any, input_shape: tuple[int, ...] | None) -> LayerChain:
     if len(inputs) != 1:
         names = [value.name for value in inputs]
         raise ConversionError(f"{label} has the inputs {names!r}; a chain has exactly one")
-    walk = _Walk(model, label, inputs[0], input_shape)
-    walk.run()
+    try:
+        walk = _Walk(model, label, inputs[0], input_shape)
+        walk.run()
+    except UnicodeDecodeError as error:
+        raise ConversionError(f"{label} is damaged: a name in it is no text ({error})") from error
     warn_of_short_numbers(walk.short)
     return walk.builder.build()
 
@@ -145,10 +158,15 @@ class _Walk:
             )
         if node.op_type not in OPERATORS or not flows:
             raise ConversionError(refusal(where))
-        self.builder.where = where
         position = list(node.input).index(self.current)
-        call = Call(self.builder, where, self.opset, self.batch, attributes, arrays, position)
-        OPERATORS[node.op_type](call)
+        call = Call(
+            self.builder, where, self.opset, self.batch, attributes, arrays, position, node.input
+        )
+        try:
+            with self.builder.step(where):
+                OPERATORS[node.op_type](call)
+        except _MALFORMED as error:
+            raise ConversionError(refusal(where, f"is malformed ({error!r})")) from error
         self.current = node.output[0]
         self.flows[self.current] = self.builder.shape
 
@@ -181,6 +199,8 @@ class _Walk:
             raise ConversionError(
                 f'"{tensor.name}" of {self.label} cannot be read: {error}'
             ) from error
+        if array.dtype.kind == "c":
+            raise TypeError(f'"{tensor.name}" has dtype {array.dtype}; real weights are needed')
         kind = onnx.TensorProto.DataType.Name(tensor.data_type)
         if kind in {"FLOAT16", "BFLOAT16"} or kind.startswith("FLOAT8"):
             self.short.add(kind.lower())

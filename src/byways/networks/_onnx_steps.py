@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from byways.core.activations import PiecewiseLinear, absolute, clamp, leaky_relu, relu
+from byways.core.activations import PiecewiseLinear, absolute, leaky_relu, relu
 from byways.core.arrays import finite
 from byways.core.errors import ConversionError
+from byways.networks._builder import limited
 from byways.networks._onnx_constants import axes_of
 from byways.networks._shapes import (
     BATCH,
@@ -46,6 +47,7 @@ class Call:
         attributes: The node's.
         arrays: Its inputs; None where one is left out, or is the network's value.
         position: Which input that value is.
+        names: Names of its inputs; empty where one is left out.
     """
 
     builder: ChainBuilder
@@ -55,6 +57,7 @@ class Call:
     attributes: dict[str, Any]
     arrays: Sequence[NDArray[Any] | None]
     position: int
+    names: Sequence[str] = ()
 
     def get(self, name: str, default: Any) -> Any:
         """Give an attribute or its default."""
@@ -76,16 +79,18 @@ class Call:
             raise ConversionError(refusal(self.where, f"has no constant {name}"))
         return array
 
-    def scalar(self, index: int, name: str) -> float | None:
-        """Give a constant input of one number, or None if it is left out.
+    def limit(self, index: int, default: float) -> float:
+        """Give a constant input of one number, which may be infinite, or its default.
 
         Raises:
-            ConversionError: If it has more numbers.
+            ConversionError: If it has more numbers, or is not a constant.
         """
-        array = self.optional(index, name)
+        array = self.arrays[index] if index < len(self.arrays) else None
+        if array is None and index < len(self.names) and self.names[index]:
+            raise ConversionError(refusal(self.where, f"has no constant {self.names[index]}"))
         if array is not None and array.size != 1:
-            raise ConversionError(refusal(self.where, f"has {array.size} numbers as its {name}"))
-        return None if array is None else float(array.ravel()[0])
+            raise ConversionError(refusal(self.where, f"compares with {array.size} numbers"))
+        return default if array is None else float(array.ravel()[0])
 
 
 def refusal(where: str, reason: str = "is not a piecewise-linear step of a chain") -> str:
@@ -101,6 +106,8 @@ def _gemm(call: Call) -> None:
     if call.get("transA", 0):
         raise ConversionError(refusal(call.where, "has transA=1, which mixes the batch"))
     weight = call.constant(1, "B")
+    if weight.ndim != 2:
+        raise ConversionError(refusal(call.where, f"has a B of shape {weight.shape!r}"))
     weight = weight if call.get("transB", 0) else weight.T
     bias = call.optional(2, "C")
     alpha, beta = call.get("alpha", 1.0), call.get("beta", 1.0)
@@ -206,13 +213,13 @@ def _activate(call: Call, make: Callable[..., PiecewiseLinear], *numbers: float 
 def _clip(call: Call) -> None:
     """Read the limits: attributes up to opset 10, inputs since; the largest float is no limit."""
     if call.opset < 11:
-        sides = (call.get("min", None), call.get("max", None))
+        low, high = call.get("min", -np.inf), call.get("max", np.inf)
     else:
-        sides = (call.scalar(1, "min"), call.scalar(2, "max"))
+        low, high = call.limit(1, -np.inf), call.limit(2, np.inf)
     largest = float(np.finfo(np.float32).max)
-    low, high = (None if side is None or abs(side) >= largest else side for side in sides)
-    if low is not None or high is not None:
-        _activate(call, clamp, low, high)
+    _activate(
+        call, limited, -np.inf if low <= -largest else low, np.inf if high >= largest else high
+    )
 
 
 def _hard_sigmoid(call: Call) -> None:
@@ -244,7 +251,7 @@ def _batch_normalization(call: Call) -> None:
 
 
 def _dropout(call: Call) -> None:
-    if call.scalar(2, "training_mode"):
+    if call.limit(2, 0.0):
         raise ConversionError(refusal(call.where, "is in training mode, where it is random"))
 
 
@@ -320,8 +327,8 @@ OPERATORS: dict[str, Callable[[Call], None]] = {
     "Identity": lambda call: None,
     "LeakyRelu": lambda call: _activate(call, leaky_relu, call.get("alpha", 0.01)),
     "MatMul": _matmul,
-    "Max": lambda call: _activate(call, clamp, _limit(call), None),
-    "Min": lambda call: _activate(call, clamp, None, _limit(call)),
+    "Max": lambda call: _activate(call, limited, _limit(call), None),
+    "Min": lambda call: _activate(call, limited, None, _limit(call)),
     "Mul": lambda call: _arithmetic(call, "Mul"),
     "PRelu": _prelu,
     "Relu": lambda call: call.builder.activate(relu),
@@ -335,8 +342,6 @@ OPERATORS: dict[str, Callable[[Call], None]] = {
 
 def _limit(call: Call) -> float:
     """Give the one number that Max or Min compares with."""
-    if len(call.arrays) == 2:
-        number = call.scalar(1 - call.position, "limit")
-        if number is not None:
-            return number
-    raise ConversionError(refusal(call.where, "does not compare with one constant"))
+    if len(call.arrays) != 2:
+        raise ConversionError(refusal(call.where, "does not compare with one constant"))
+    return call.limit(1 - call.position, 0.0)

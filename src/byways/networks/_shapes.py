@@ -90,10 +90,16 @@ def flattened(shape: Shape, start: int, end: int) -> Shape:
 
 
 def squeezed(shape: Shape, axis: int | Sequence[int] | None) -> Shape:
-    """Drop axes of size 1: those given, counted with the batch axis as 0, or all."""
+    """Drop axes of size 1: those given, counted with the batch axis as 0, or all.
+
+    Raises:
+        ShapeError: If the batch axis is among them, or there is no such axis.
+    """
     rank = len(shape) + 1
     axes = range(1, rank) if axis is None else (axis,) if isinstance(axis, int) else axis
     chosen = {a + rank if a < 0 else a for a in axes}
+    if not chosen <= set(range(1, rank)):
+        raise ShapeError(f"axis {axis!r} of a squeeze must come after the batch axis")
     return tuple(n for i, n in enumerate(shape, start=1) if n != 1 or i not in chosen)
 
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn import functional as nnf
 
-from byways.core.activations import absolute, clamp, hardtanh, leaky_relu, relu
+from byways.core.activations import absolute, clamp, leaky_relu, relu
 from byways.core.errors import ConversionError
+from byways.networks._builder import limited
 from byways.networks._shapes import BATCH, squeezed, unsqueezed
 from byways.networks._torch_steps import (
     CURE,
@@ -66,9 +67,9 @@ def call_step(
     Raises:
         ConversionError: If the function is not supported, or not with these arguments.
     """
-    builder.where = str(site)
     if target in _ARITHMETIC and len(args) in (1, 2) and not kwargs:
-        _arithmetic(builder, _ARITHMETIC[target], args, site)
+        with builder.step(str(site)):
+            _arithmetic(builder, _ARITHMETIC[target], args, site)
         return
     if target not in _CALLS:
         raise ConversionError(unsupported(site, "is not a piecewise-linear step of a chain"))
@@ -83,7 +84,8 @@ def call_step(
         )
     if not isinstance(given.pop("input", None), Flow):
         raise ConversionError(unsupported(site, "does not take the network's value as its input"))
-    step(_Call(builder, site, given))
+    with builder.step(str(site)):
+        step(_Call(builder, site, given))
 
 
 def unsupported(site: Site, reason: str, cure: str = CURE) -> str:
@@ -94,21 +96,27 @@ def unsupported(site: Site, reason: str, cure: str = CURE) -> str:
 
 
 def shape_query(target: Any, args: tuple[Any, ...], site: Site) -> Any:
-    """Answer ``x.size()``, ``x.size(k)``, ``x.shape`` and an index into them.
+    """Answer ``x.size()``, ``x.size(k)``, ``x.shape``, an index into them, products of sizes.
 
     Raises:
         ConversionError: If the node asks for anything else.
     """
-    if target is operator.getitem and not isinstance(args[0], Flow):
-        return args[0][args[1]]
     if args and isinstance(args[0], Flow):
-        sizes = None if args[0].shape is None else (BATCH, *args[0].shape)
-        if target == "size" and len(args) > 1 and args[1] == 0:
-            return BATCH
-        if target == "size" and sizes is not None:
-            return sizes[args[1]] if len(args) > 1 else sizes
-        if args[1:] == ("shape",):
-            return (BATCH,) if sizes is None else sizes
+        shape = args[0].shape
+        sizes = (BATCH,) if shape is None else (BATCH, *shape)
+        if target == "size" and len(args) > 1:
+            target, args = operator.getitem, (sizes, args[1])
+        elif target == "size" or args[1:] == ("shape",):
+            return sizes
+    if target is operator.getitem and isinstance(args[0], tuple):
+        try:
+            return args[0][args[1]]
+        except (IndexError, TypeError) as error:
+            cure = 'give "input_shape" if you have not, and ask only for axes that exist'
+            reason = f"asks for size {args[1]!r} of {args[0]!r}"
+            raise ConversionError(unsupported(site, reason, cure)) from error
+    if target in _ON_SIZES and all(isinstance(size, int) for size in args):
+        return target(*args)
     raise ConversionError(unsupported(site, "is not a step of a chain"))
 
 
@@ -188,9 +196,9 @@ def _activation(
 _CONV = ("weight", "bias", "stride", "padding", "dilation", "groups")
 _POOL = ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override")
 _RELU = _activation(lambda: relu)
-_CLAMP = _activation(clamp, min=None, max=None)
-_AT_LEAST = _activation(clamp, min=None)
-_AT_MOST = _activation(lambda high: clamp(None, high), max=None)
+_CLAMP = _activation(limited, min=None, max=None)
+_AT_LEAST = _activation(lambda low: limited(low, None), min=None)
+_AT_MOST = _activation(lambda high: limited(None, high), max=None)
 _ABSOLUTE = _activation(lambda: absolute)
 _FLATTEN = (
     ("start_dim", "end_dim"),
@@ -215,7 +223,7 @@ _CALLS: dict[Any, tuple[tuple[str, ...], Callable[[_Call], None]]] = {
     **dict.fromkeys((torch.conv1d, torch.conv2d), (_CONV, _conv)),
     nnf.relu6: _activation(lambda: clamp(0.0, 6.0)),
     nnf.leaky_relu: _activation(leaky_relu, negative_slope=0.01),
-    nnf.hardtanh: _activation(hardtanh, min_val=-1.0, max_val=1.0),
+    nnf.hardtanh: _activation(limited, min_val=-1.0, max_val=1.0),
     nnf.hardsigmoid: _activation(lambda: HARDSIGMOID),
     nnf.threshold: (("threshold", "value"), _threshold),
     nnf.prelu: (("weight",), _prelu),
@@ -235,6 +243,8 @@ _CALLS: dict[Any, tuple[tuple[str, ...], Callable[[_Call], None]]] = {
         lambda call: average_adaptive(call.builder, 2, call.get("output_size")),
     ),
 }
+
+_ON_SIZES = frozenset({operator.add, operator.sub, operator.mul, operator.floordiv})
 
 _ARITHMETIC: dict[Any, str] = {
     **dict.fromkeys((operator.add, torch.add, "add"), "add"),

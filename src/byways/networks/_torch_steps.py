@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from byways.core.activations import PiecewiseLinear, clamp, hardtanh, leaky_relu, relu
+from byways.core.activations import PiecewiseLinear, clamp, leaky_relu, relu
 from byways.core.arrays import finite
 from byways.core.errors import ConversionError
+from byways.networks._builder import limited
 from byways.networks._shapes import BATCH, adaptive_windows, same_pads, sliding_windows
 
 if TYPE_CHECKING:
@@ -74,8 +75,8 @@ def module_step(builder: ChainBuilder, module: nn.Module, site: Site) -> None:
     step = _step_of(module)
     if step is None:
         raise ConversionError(refusal(site, "is not a piecewise-linear layer of a chain"))
-    builder.where = str(site)
-    step(builder, module, site)
+    with builder.step(str(site)):
+        step(builder, module, site)
 
 
 def refusal(site: Site, reason: str, cure: str = CURE, *, calls: Iterable[str] = ()) -> str:
@@ -101,8 +102,9 @@ def activate(
         ConversionError: If the numbers do not make a continuous function.
     """
     if any(not isinstance(number, int | float | None) for number in numbers):
+        kinds = ", ".join(type(number).__name__ for number in numbers)
         raise ConversionError(
-            refusal(site, f"has arguments {numbers!r} that are not plain numbers")
+            refusal(site, f"has arguments of types {kinds}", "give plain numbers")
         )
     try:
         function = make(*numbers)
@@ -314,7 +316,7 @@ _MODULES: dict[type[nn.Module], ModuleStep] = {
     nn.Dropout2d: _dropout,
     nn.Flatten: lambda builder, m, site: builder.flatten(m.start_dim, m.end_dim),
     nn.Hardsigmoid: lambda builder, m, site: builder.activate(HARDSIGMOID),
-    nn.Hardtanh: lambda builder, m, site: activate(builder, site, hardtanh, m.min_val, m.max_val),
+    nn.Hardtanh: lambda builder, m, site: activate(builder, site, limited, m.min_val, m.max_val),
     nn.Identity: _nothing,
     nn.LeakyReLU: lambda builder, m, site: activate(builder, site, leaky_relu, m.negative_slope),
     nn.Linear: _linear,

@@ -6,7 +6,6 @@ that gave none, so that whoever drives them can stop between two programs.
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -110,39 +109,62 @@ def incremental(parent: Cell, cuts: Cuts, search: Search) -> Iterator[Cell | Non
         and a comparison with Avis and Fukuda's reverse search", algorithm IncEnum.
     """
     stack = [Cell(np.zeros(0, dtype=np.uint8), parent.rows, parent.witness, parent.mass)]
-    count = len(cuts.rows)
     while stack:
         node = stack.pop()
-        while len(node.bits) < count:
-            bit = cuts.settled(len(node.bits), node.bits)
-            if bit is None:
-                break
-            node = _settle(node, cuts, search, bit)
-        if len(node.bits) == count:
+        if len(node.bits) == len(cuts.rows):
             yield node
             continue
-        before = search.programs
-        sides = _sides(node, cuts, search)
-        if not sides:
+        programs = search.programs
+        children = _children(node, cuts, search)
+        if not children:
             search.explored += node.mass
-        stack += [side._replace(mass=node.mass / len(sides)) for side in sides]
-        if search.programs > before:
+        stack += children
+        if search.programs > programs:
             yield None
+
+
+def _children(node: Cell, cuts: Cuts, search: Search) -> list[Cell]:
+    """Extend a node by one decision: no child (a dead end), one, or two."""
+    k = len(node.bits)
+    forced = int(cuts.given[k]) if k < len(cuts.given) else None
+    settled = cuts.settled(k, node.bits)
+    if settled is not None:
+        search.ambiguous += forced is None and bool(cuts.doubtful[k])
+        child = node._replace(bits=_longer(node.bits, settled))
+        return [child] if forced in (None, settled) else []
+    row = cuts.rows[k]
+    value = row[0] + row[1:] @ node.witness
+    sides, doubts = [], False
+    for bit, sign in ((0, -1.0), (1, 1.0)):
+        if forced not in (None, bit):
+            continue
+        rows = np.concatenate([node.rows, sign * row[None]])
+        witness: Array | None = node.witness
+        if sign * value <= search.tolerance:
+            witness, doubtful = search.look(rows)
+            doubts |= doubtful
+        if witness is not None:
+            sides.append(Cell(_longer(node.bits, bit), rows, witness, node.mass))
+    search.ambiguous += forced is None and doubts
+    return [side._replace(mass=node.mass / len(sides)) for side in sides]
+
+
+def _longer(bits: Bits, bit: int) -> Bits:
+    return np.append(bits, np.uint8(bit))
 
 
 def exhaustive(parent: Cell, cuts: Cuts, search: Search) -> Iterator[Cell | None]:
     """Try every sign vector of the layer with one program each.
 
-    Worth it where nearly all of the ``2^n`` exist, as for at most as many hyperplanes as dimensions.
+    Worth it where nearly all of the ``2^n`` exist, as for no more hyperplanes than dimensions.
 
     References:
         Drammis et al. (2024), "Parallel Algorithms for Exact Enumeration of Deep Neural Network
         Activation Regions", Bound-ExhEnum. Deviation: constant units and the order of the
         thresholds of one unit rule out candidates without a program.
     """
-    candidates = list(_candidates(cuts))
-    constants = ~cuts.rows[:, 1:].any(axis=1)
-    search.ambiguous += int(np.count_nonzero(cuts.doubtful & constants))
+    candidates = _candidates(cuts)
+    search.ambiguous += int(np.count_nonzero(cuts.doubtful))
     mass = parent.mass / len(candidates)
     for bits in candidates:
         rows = np.concatenate([parent.rows, cuts.signed(bits)])
@@ -155,9 +177,15 @@ def exhaustive(parent: Cell, cuts: Cuts, search: Search) -> Iterator[Cell | None
             yield Cell(bits, rows, witness, mass)
 
 
-def _candidates(cuts: Cuts) -> Iterator[Bits]:
-    for choice in itertools.product((1, 0), repeat=len(cuts.rows)):
-        bits = np.array(choice, dtype=np.uint8)
-        settled = (cuts.settled(k, bits) for k in range(len(bits)))
-        if all(bit is None or bit == bits[k] for k, bit in enumerate(settled)):
-            yield bits
+def _candidates(cuts: Cuts) -> list[Bits]:
+    """List the sign vectors that constants and thresholds allow."""
+    found = [np.zeros(0, dtype=np.uint8)]
+    for k in range(len(cuts.rows)):
+        settled = [cuts.settled(k, bits) for bits in found]
+        found = [
+            _longer(bits, bit)
+            for bits, only in zip(found, settled, strict=True)
+            for bit in (0, 1)
+            if only in (None, bit)
+        ]
+    return found

@@ -15,13 +15,13 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-__all__ = ["copy_dictionary", "descend", "express", "pivot", "ratio_test", "rebuild"]
+__all__ = ["copy_dictionary", "descend", "express", "pivot", "prune", "ratio_test", "rebuild"]
 
 # Coefficients below this are rounding of unit-gradient rows: they neither improve nor block.
 SMALL = 1e-11
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def express(rows, k, t, basic, nonbasic, flipped, slot, n, free):  # type: ignore[no-untyped-def]
     """Write a row over the coordinates as the candidate, a function of the nonbasic variables."""
     d = nonbasic.shape[1]
@@ -46,7 +46,7 @@ def express(rows, k, t, basic, nonbasic, flipped, slot, n, free):  # type: ignor
                 t[slot, n, c] += a * t[slot, i, c]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def ratio_test(t, basic, nonbasic, slot, n, column, free):  # type: ignore[no-untyped-def]
     """Find how far the variable of a column (from 1) can rise, and the row that stops it.
 
@@ -77,7 +77,7 @@ def ratio_test(t, basic, nonbasic, slot, n, column, free):  # type: ignore[no-un
     return step, row
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def pivot(t, basic, nonbasic, flipped, slot, n, row, column, free):  # type: ignore[no-untyped-def]
     """Exchange the basic variable of a row with the nonbasic one of a column (from 1).
 
@@ -112,7 +112,7 @@ def pivot(t, basic, nonbasic, flipped, slot, n, row, column, free):  # type: ign
     basic[slot, row], nonbasic[slot, column - 1] = entering, leaving
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def flip(t, nonbasic, flipped, slot, n, column, free):  # type: ignore[no-untyped-def]
     """Send a nonbasic coordinate to its other bound, or turn a free one round."""
     bounded = not free[nonbasic[slot, column - 1]]
@@ -123,7 +123,7 @@ def flip(t, nonbasic, flipped, slot, n, column, free):  # type: ignore[no-untype
     flipped[slot, column - 1] = not flipped[slot, column - 1]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _entering(t, nonbasic, slot, n, free, smallest_label):  # type: ignore[no-untyped-def]
     """Choose a column along which the candidate falls: the steepest, or Bland's, or 0."""
     d = nonbasic.shape[1]
@@ -143,7 +143,7 @@ def _entering(t, nonbasic, slot, n, free, smallest_label):  # type: ignore[no-un
     return column
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def descend(t, basic, nonbasic, flipped, slot, n, free, tolerance):  # type: ignore[no-untyped-def]
     """Lower the candidate by the simplex method until an edge leads below ``-tolerance``.
 
@@ -170,7 +170,7 @@ def descend(t, basic, nonbasic, flipped, slot, n, free, tolerance):  # type: ign
             return -1, pivots
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def copy_dictionary(t, basic, nonbasic, flipped, source, target, n):  # type: ignore[no-untyped-def]
     """Copy ``n + 1`` rows and all labels from one slot to another."""
     d = nonbasic.shape[1]
@@ -183,7 +183,7 @@ def copy_dictionary(t, basic, nonbasic, flipped, source, target, n):  # type: ig
         flipped[target, c] = flipped[source, c]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _can_bind(t, nonbasic, slot, row, free):  # type: ignore[no-untyped-def]
     """Tell whether a slack can reach 0 anywhere in the dictionary's cone."""
     d = nonbasic.shape[1]
@@ -194,64 +194,103 @@ def _can_bind(t, nonbasic, slot, row, free):  # type: ignore[no-untyped-def]
     return False
 
 
-@njit(cache=True, nogil=True)
-def rebuild(t, basic, nonbasic, flipped, slot, n, free, rows, signs):  # type: ignore[no-untyped-def]
-    """Compute a dictionary afresh from its labels, and drop rows that can never bind.
+@njit(cache=True, nogil=True, error_model="numpy")
+def prune(t, basic, nonbasic, slot, n, free):  # type: ignore[no-untyped-def]
+    """Drop the slacks that cannot reach 0 in the dictionary's cone; return the rows left.
 
-    Rounding gathered in many moves is lost. ``rows[k]`` times ``signs[k]`` is the slack with label
-    ``d + k``. Returns the number of rows left.
+    The cells below lie in that cone, so such a constraint is redundant for all of them.
     """
-    d = nonbasic.shape[1]
-    place = np.full(d, -1)  # of a basic coordinate among the unknowns
-    unknowns = 0
+    d, m = nonbasic.shape[1], 0
     for i in range(n):
-        if basic[slot, i] < d:
-            place[basic[slot, i]] = unknowns
-            unknowns += 1
-    system = np.zeros((unknowns, unknowns))
-    known = np.zeros((unknowns, d + 1))
-    q = 0
-    for c in range(d):  # each nonbasic slack is an equation for the basic coordinates
-        label = nonbasic[slot, c]
-        if label < d:
-            continue
-        k, sign = label - d, signs[label - d]
-        known[q, c + 1] = 1.0
-        known[q, 0] = -sign * rows[k, 0]
-        for j in range(d):
-            if place[j] >= 0:
-                system[q, place[j]] = sign * rows[k, j + 1]
-        for e in range(d):
-            j = nonbasic[slot, e]
-            if j < d:
-                a = sign * rows[k, j + 1]
-                if flipped[slot, e]:
-                    known[q, e + 1] += a
-                    if not free[j]:
-                        known[q, 0] -= a
-                else:
-                    known[q, e + 1] -= a
-        q += 1
-    solved = np.linalg.solve(system, known) if unknowns else known
-    kept = 0
-    slacks = np.empty(n, dtype=np.int64)
-    for i in range(n):
-        if basic[slot, i] >= d:
-            slacks[kept] = basic[slot, i]
-            kept += 1
-    m = 0
-    for j in range(d):
-        if place[j] >= 0:
-            t[slot, m] = solved[place[j]]
-            basic[slot, m] = j
-            m += 1
-    for i in range(kept):
-        label = slacks[i]
-        express(rows, label - d, t, basic, nonbasic, flipped, slot, m, free)
-        if signs[label - d] < 0:
-            t[slot, m] = -t[slot, m]
-        if _can_bind(t, nonbasic, slot, m, free):
-            t[slot, m, 0] = max(t[slot, m, 0], 0.0)
-            basic[slot, m] = label
+        if basic[slot, i] < d or _can_bind(t, nonbasic, slot, i, free):
+            if m < i:
+                basic[slot, m] = basic[slot, i]
+                for c in range(d + 1):
+                    t[slot, m, c] = t[slot, i, c]
             m += 1
     return m
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def rebuild(t, basic, nonbasic, flipped, slot, n, free, rows, bits):  # type: ignore[no-untyped-def]
+    """Compute a dictionary afresh from its labels, and drop rows that can never bind.
+
+    Rounding gathered in many moves is lost. ``rows[k]``, negated where ``bits[k]`` is 0, is the slack
+    with label ``d + k``. Returns the number of rows left.
+    """
+    d = nonbasic.shape[1]
+    slacks, coordinates = np.empty(n, np.int64), np.empty(n, np.int64)
+    kept, unknowns = 0, 0
+    for i in range(n):
+        if basic[slot, i] < d:
+            coordinates[unknowns] = basic[slot, i]
+            unknowns += 1
+        else:
+            slacks[kept] = basic[slot, i]
+            kept += 1
+    _solve_for(coordinates, unknowns, t, nonbasic, flipped, slot, free, rows, bits)
+    for i in range(unknowns):
+        basic[slot, i] = coordinates[i]
+    m = unknowns
+    for i in range(kept):
+        k = slacks[i] - d
+        express(rows, k, t, basic, nonbasic, flipped, slot, m, free)
+        if not bits[k]:
+            for c in range(d + 1):
+                t[slot, m, c] = -t[slot, m, c]
+        if _can_bind(t, nonbasic, slot, m, free):
+            t[slot, m, 0] = max(t[slot, m, 0], 0.0)
+            basic[slot, m] = slacks[i]
+            m += 1
+    return m
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _solve_for(  # type: ignore[no-untyped-def]
+    coordinates, unknowns, t, nonbasic, flipped, slot, free, rows, bits
+):
+    """Write basic coordinates as functions of the nonbasic variables, into the first rows.
+
+    Each nonbasic slack is one linear equation for them; Gauss-Jordan with row exchanges.
+    """
+    d = nonbasic.shape[1]
+    system = np.zeros((unknowns, unknowns + d + 1))
+    q = 0
+    for c in range(d):
+        if nonbasic[slot, c] < d:
+            continue
+        k = nonbasic[slot, c] - d
+        sign = 1.0 if bits[k] else -1.0
+        for j in range(unknowns):
+            system[q, j] = sign * rows[k, coordinates[j] + 1]
+        system[q, unknowns + c + 1] = 1.0
+        system[q, unknowns] = -sign * rows[k, 0]
+        for e in range(d):
+            label = nonbasic[slot, e]
+            if label < d:
+                a = sign * rows[k, label + 1]
+                if not flipped[slot, e]:
+                    system[q, unknowns + e + 1] -= a
+                else:
+                    system[q, unknowns + e + 1] += a
+                    if not free[label]:
+                        system[q, unknowns] -= a
+        q += 1
+    for j in range(unknowns):
+        best = j
+        for q in range(j + 1, unknowns):
+            if abs(system[q, j]) > abs(system[best, j]):
+                best = q
+        inverse = 1.0 / system[best, j]
+        for c in range(unknowns + d + 1):
+            value = system[best, c] * inverse
+            system[best, c] = system[j, c]
+            system[j, c] = value
+        for q in range(unknowns):
+            a = system[q, j]
+            if q != j and a != 0.0:
+                for c in range(j, unknowns + d + 1):
+                    system[q, c] -= a * system[j, c]
+    for j in range(unknowns):
+        for c in range(d + 1):
+            t[slot, j, c] = system[j, unknowns + c]

@@ -119,18 +119,20 @@ class HighsPort:
     def __init__(self) -> None:
         import highspy
 
-        self._solver: Any = highspy.Highs()
-        options = {
+        api: Any = highspy  # its constructor carries no types
+        self._solver = api.Highs()
+        options: dict[str, Any] = {
             "output_flag": False,
             "threads": 1,
             "presolve": "off",  # the programs are small and dense: it costs more than it saves
             "primal_feasibility_tolerance": self.precision,
             "dual_feasibility_tolerance": self.precision,
+            "small_matrix_value": 1e-12,  # smaller coefficients are dropped; the usual 1e-9 shows
         }
         for option, value in options.items():
             self._solver.setOptionValue(option, value)
-        self._rowwise = int(highspy.MatrixFormat.kRowwise)
-        self._maximise = int(highspy.ObjSense.kMaximize)
+        self._rowwise = int(api.MatrixFormat.kRowwise)
+        self._maximise = int(api.ObjSense.kMaximize)
 
     def deepest(self, rows: Array, domain_rows: Array, free: NDArray[np.bool_]) -> Depth:
         """Answer the question of ``Port.deepest``."""

@@ -168,13 +168,17 @@ class _Collector:
         self._plan: Plan | None = None
         self._done: dict[str, Result] = {}
         self._found = 0
+        self._costs: dict[str, float] = {}
         self._cost = 0.0
+        self._whole = 1.0
 
     def take(self, stream: Generator[Plan | Result, None, None]) -> Outcome:
         """Collect until the end of the stream or a limit."""
         for item in stream:
             if isinstance(item, Plan):
                 self._plan = item
+                self._costs = {task.key: task.cost for task in item.tasks}
+                self._whole = sum(self._costs.values())
                 self._tell()
                 continue
             self._add(item)
@@ -214,13 +218,10 @@ class _Collector:
         self._done[result.key] = result
         self._found += int(result.counts["regions"])
         if self._plan is not None:
-            cost = next(task.cost for task in self._plan.tasks if task.key == result.key)
-            self._cost += cost * float(result.counts["explored"])
+            self._cost += self._costs[result.key] * float(result.counts["explored"])
 
     def _share(self) -> float:
-        if self._plan is None:
-            return 0.0
-        return self._cost / sum(task.cost for task in self._plan.tasks)
+        return self._cost / self._whole
 
     def _enough(self, most: int) -> bool:
         return sum(size for _, size in self._leading(most)) > most

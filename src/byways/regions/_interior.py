@@ -10,17 +10,15 @@ from byways.regions._dictionary import descend, ratio_test
 __all__ = ["interior_point"]
 
 
-@njit(cache=True, nogil=True)
-def interior_point(net, tree, slot, point, tolerance):  # type: ignore[no-untyped-def]
-    """Write the mean of the vertex and its neighbours into ``point``; the dictionary is spent.
+@njit(cache=True, nogil=True, error_model="numpy")
+def interior_point(t, basic, nonbasic, flipped, slot, n, free, tolerance, points, at):  # type: ignore[no-untyped-def]
+    """Write the mean of the vertex and its neighbours into ``points[at]``; the dictionary is spent.
 
     At a simple vertex the neighbours span the space and their mean is interior. At a degenerate one
     some edges have no length; then for every constraint that is still tight a vertex away from it is
     sought, and all those points are averaged.
     """
-    d, n = tree.nonbasic.shape[1], tree.size[slot]
-    t, basic, nonbasic = tree.t, tree.basic, tree.nonbasic
-    flipped, free = tree.flipped, net.free
+    d = nonbasic.shape[1]
     shares = np.zeros(d + 1)
     for c in range(1, d + 1):
         if nonbasic[slot, c - 1] < d and free[nonbasic[slot, c - 1]]:
@@ -29,15 +27,19 @@ def interior_point(net, tree, slot, point, tolerance):  # type: ignore[no-untype
         shares[c] = min(step, 1.0) / (d + 1)
     tight = np.empty(2 * (n + d), dtype=np.int64)
     count = _tight_constraints(t, basic, nonbasic, flipped, slot, n, free, shares, tolerance, tight)
+    point = np.empty(d)
     _evaluate(t, basic, nonbasic, flipped, slot, n, free, shares, point)
-    other = np.empty(d)
+    for c in range(d):
+        points[at, c] = point[c]
     for i in range(count):
-        _away_from(t, basic, nonbasic, flipped, slot, n, free, tight[i], tolerance, other)
-        point += other
-    point /= count + 1
+        _away_from(t, basic, nonbasic, flipped, slot, n, free, tight[i], tolerance, shares, point)
+        for c in range(d):
+            points[at, c] += point[c]
+    for c in range(d):
+        points[at, c] /= count + 1
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _tight_constraints(  # type: ignore[no-untyped-def]
     t, basic, nonbasic, flipped, slot, n, free, shares, tolerance, tight
 ):
@@ -72,30 +74,34 @@ def _tight_constraints(  # type: ignore[no-untyped-def]
     return count
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _away_from(  # type: ignore[no-untyped-def]
-    t, basic, nonbasic, flipped, slot, n, free, constraint, tolerance, point
+    t, basic, nonbasic, flipped, slot, n, free, constraint, tolerance, shares, point
 ):
     """Write a point of the cell into ``point`` where one constraint is not tight."""
     d = nonbasic.shape[1]
     label, upper = constraint // 2, constraint % 2 == 1
-    t[slot, n] = 0.0
+    sign = 1.0 if upper else -1.0
+    for c in range(d + 1):
+        t[slot, n, c] = 0.0
     for i in range(n):
         if basic[slot, i] == label:
-            t[slot, n] = t[slot, i] if upper else -t[slot, i]
+            for c in range(d + 1):
+                t[slot, n, c] = sign * t[slot, i, c]
     for c in range(d):
         if nonbasic[slot, c] == label:
-            t[slot, n, c + 1] = 1.0 if upper != flipped[slot, c] else -1.0
+            t[slot, n, c + 1] = -sign if flipped[slot, c] else sign
     t[slot, n, 0] = 0.0  # the vertex may have moved away already, which does no harm
     column, _ = descend(t, basic, nonbasic, flipped, slot, n, free, tolerance)
-    shares = np.zeros(d + 1)
+    for c in range(d + 1):
+        shares[c] = 0.0
     if column > 0:
         step, _ = ratio_test(t, basic, nonbasic, slot, n, column, free)
         shares[column] = min(step, 1.0)
     _evaluate(t, basic, nonbasic, flipped, slot, n, free, shares, point)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _evaluate(t, basic, nonbasic, flipped, slot, n, free, shares, point):  # type: ignore[no-untyped-def]
     """Turn values of the nonbasic variables into coordinates."""
     d = nonbasic.shape[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -41,14 +42,17 @@ class Net(NamedTuple):
     free: NDArray[np.bool_]
     domain_rows: Array
     follows: NDArray[np.bool_]  # per constraint: a further threshold of the unit before
+    section_end: Ints  # per constraint: where its stage, or the domain's rows, end
 
     @classmethod
+    @lru_cache(maxsize=4)
     def of(cls, problem: Problem) -> Net:
-        """Flatten a problem."""
+        """Flatten a problem; kept between the tasks of a process."""
         stages = problem.stages
         sizes = [stage.weight.size for stage in stages]
         widths = [len(stage.bias) for stage in stages]
         starts = np.cumsum([0, *widths], dtype=np.int64)
+        m = len(problem.domain_rows)
         pieces = max((len(stage.slopes) for stage in stages), default=1)
         slopes, intercepts = np.zeros((2, len(stages), pieces))
         repeats = _joined([np.diff(stage.unit, prepend=-1) == 0 for stage in stages])
@@ -69,7 +73,8 @@ class Net(NamedTuple):
             inputs=np.ascontiguousarray(problem.inputs()),
             free=problem.free,
             domain_rows=np.ascontiguousarray(problem.domain_rows),
-            follows=np.concatenate([np.zeros(len(problem.domain_rows)), repeats]).astype(bool),
+            follows=np.concatenate([np.zeros(m), repeats]).astype(bool),
+            section_end=np.repeat([m, *(m + problem.ends)], [m, *(len(s.unit) for s in stages)]),
         )
 
 
@@ -77,7 +82,7 @@ def _joined(parts: list[NDArray[np.generic]]) -> NDArray[np.generic]:
     return np.ascontiguousarray(np.concatenate([np.zeros(0), *parts]))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def enter_stage(net: Net, stage: int, bits, maps):  # type: ignore[no-untyped-def]
     """Write the rows of a stage's pre-activations into ``maps``, on the cell that ``bits`` names.
 
@@ -86,15 +91,17 @@ def enter_stage(net: Net, stage: int, bits, maps):  # type: ignore[no-untyped-de
     first, end = net.unit_start[stage], net.unit_start[stage + 1]
     width, columns = end - first, maps.shape[1]
     for i in range(width):
+        for k in range(columns):
+            maps[first + i, k] = 0.0
         maps[first + i, 0] = net.biases[first + i]
-        maps[first + i, 1:] = 0.0
     sources = net.inputs.shape[0] if stage == 0 else first - net.unit_start[stage - 1]
     value = np.empty(columns)
     size = 0.0
     decision = 0 if stage == 0 else net.decision_start[stage - 1]
     for j in range(sources):
         if stage == 0:
-            value[:] = net.inputs[j]
+            for k in range(columns):
+                value[k] = net.inputs[j, k]
         else:
             unit = net.unit_start[stage - 1] + j
             segment = 0
@@ -105,7 +112,9 @@ def enter_stage(net: Net, stage: int, bits, maps):  # type: ignore[no-untyped-de
             for k in range(columns):
                 value[k] = slope * maps[unit, k]
             value[0] += net.intercepts[stage - 1, segment]
-        largest = np.abs(value).max()
+        largest = 0.0
+        for k in range(columns):
+            largest = max(largest, abs(value[k]))
         if largest == 0.0:
             continue
         size = max(size, largest)
@@ -117,25 +126,29 @@ def enter_stage(net: Net, stage: int, bits, maps):  # type: ignore[no-untyped-de
     return size
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def stage_rows(net: Net, stage: int, size: float, maps, rows):  # type: ignore[no-untyped-def]
     """Turn a stage's pre-activations into decision rows of unit gradient.
 
     A unit that is constant on the cell gets the row ``(+1 | 0 | -1, 0, ..)``. Returns how many
     constants were too close to zero to be sure of their sign.
     """
-    doubtful = 0
+    doubtful, columns = 0, maps.shape[1]
     for k in range(net.decision_start[stage], net.decision_start[stage + 1]):
         unit = net.unit[k]
-        rows[k] = maps[unit]
-        rows[k, 0] -= net.threshold[k]
         noise = NEGLIGIBLE * size * net.weight_size[unit]
-        gradient = np.sqrt((rows[k, 1:] ** 2).sum())
+        level = maps[unit, 0] - net.threshold[k]
+        gradient = 0.0
+        for c in range(1, columns):
+            gradient += maps[unit, c] ** 2
+        gradient = np.sqrt(gradient)
         if gradient > noise:
-            rows[k] /= gradient
+            rows[k, 0] = level / gradient
+            for c in range(1, columns):
+                rows[k, c] = maps[unit, c] / gradient
             continue
-        level = rows[k, 0]
-        rows[k] = 0.0
+        for c in range(columns):
+            rows[k, c] = 0.0
         if abs(level) > noise:
             rows[k, 0] = 1.0 if level > 0 else -1.0
         elif level != 0.0:

@@ -14,7 +14,17 @@ from numba import njit
 from byways.regions._dictionary import copy_dictionary, descend, express, pivot, ratio_test
 from byways.regions._engine import Order
 from byways.regions._net import Net
-from byways.regions._simplex import CURRENT, FORCED, PENDING, STOP, arrive, follow, plant
+from byways.regions._simplex import (
+    CURRENT,
+    FORCED,
+    LEVEL,
+    PENDING,
+    SIZE,
+    STOP,
+    arrive,
+    follow,
+    plant,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,7 +69,7 @@ def minima(problem: Problem, bits: Bits, rows: Array, tolerance: float) -> tuple
         Values ``(n,)``, -inf where the function is unbounded, and places ``(n, d)``.
     """
     tree = plant(problem, Order(np.zeros(problem.decisions, dtype=np.uint8)))
-    values, places = np.empty(len(bits)), np.empty((len(bits), problem.dim))
+    values, places = np.empty(len(bits)), np.full((len(bits), problem.dim), np.nan)
     # Scaled like every other row, so that the kernel's idea of "small" fits.
     scale = np.maximum(np.linalg.norm(rows[:, 1:], axis=1), 1e-300)
     unit = np.ascontiguousarray(rows / scale[:, None])
@@ -67,27 +77,27 @@ def minima(problem: Problem, bits: Bits, rows: Array, tolerance: float) -> tuple
     return values * scale, places
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _visit(net, tree, bits, tolerance):  # type: ignore[no-untyped-def]
     """Rebuild the dictionary of a region in slot 0; False if the region is not there."""
     m, d = net.domain_rows.shape[0], tree.nonbasic.shape[1]
     tree.cursor[CURRENT], tree.cursor[PENDING] = 0, 0
     tree.cursor[FORCED] = tree.cursor[STOP] = m + bits.size
-    tree.size[0], tree.level[0] = 0, 0
+    tree.frame[0, SIZE], tree.frame[0, LEVEL] = 0, 0
     for c in range(d):
         tree.nonbasic[0, c], tree.flipped[0, c] = c, False
     for k in range(bits.size):
         tree.bits[m + k] = bits[k]
-        tree.signs[m + k] = 2.0 * bits[k] - 1.0
     while True:
-        level = arrive(net, tree, 0)
+        arrive(net, tree, 0)
+        level = tree.frame[0, LEVEL]
         if level == m + bits.size:
             return True
-        if not follow(net, tree, 0, level, tolerance):
+        if not follow(net.free, tree, 0, level, tolerance):
             return False
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _facets(net, tree, bits, tolerance, result):  # type: ignore[no-untyped-def]
     m, d = net.domain_rows.shape[0], tree.nonbasic.shape[1]
     for i in range(bits.shape[0]):
@@ -97,16 +107,16 @@ def _facets(net, tree, bits, tolerance, result):  # type: ignore[no-untyped-def]
             label = tree.nonbasic[0, c]
             if label >= d + m and _bounds_cell(net, tree, label, tolerance):
                 result[i, label - d - m] = 1
-        for r in range(tree.size[0]):
+        for r in range(tree.frame[0, SIZE]):
             label = tree.basic[0, r]
             if label >= d + m and _bounds_cell(net, tree, label, tolerance):
                 result[i, label - d - m] = 1
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _bounds_cell(net, tree, label, tolerance):  # type: ignore[no-untyped-def]
     """Tell whether the cell grows when a slack may become negative; works on a copy in slot 1."""
-    d, n = tree.nonbasic.shape[1], tree.size[0]
+    d, n = tree.nonbasic.shape[1], tree.frame[0, SIZE]
     t, basic, nonbasic, flipped = tree.t, tree.basic, tree.nonbasic, tree.flipped
     copy_dictionary(t, basic, nonbasic, flipped, 0, 1, n)
     for c in range(d):
@@ -128,15 +138,15 @@ def _bounds_cell(net, tree, label, tolerance):  # type: ignore[no-untyped-def]
     return False
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _minima(net, tree, bits, rows, tolerance, values, places):  # type: ignore[no-untyped-def]
     d = tree.nonbasic.shape[1]
     t, basic, nonbasic, flipped = tree.t, tree.basic, tree.nonbasic, tree.flipped
     for i in range(bits.shape[0]):
-        values[i], places[i] = np.nan, np.nan
+        values[i] = np.nan
         if not _visit(net, tree, bits[i], tolerance):
             continue
-        n = tree.size[0]
+        n = tree.frame[0, SIZE]
         express(rows, i, t, basic, nonbasic, flipped, 0, n, net.free)
         column, _ = descend(t, basic, nonbasic, flipped, 0, n, net.free, _UNBOUNDED)
         values[i] = -np.inf if column > 0 else t[0, n, 0]

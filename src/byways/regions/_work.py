@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,8 +30,8 @@ __all__ = ["Plan", "work"]
 
 WHOLE = "whole"
 _TASKS_WANTED = 256
-_SMALL_LEAVES = 20_000
-_SMALL_WORK = {"lp": 4_000, "simplex": 400_000, "polygon": 400_000}
+_SMALL_LEAVES = 8_192
+_SMALL_WORK = {"lp": 4_000, "simplex": 150_000, "polygon": 150_000}
 _LEAVES_AT_ONCE = 4_096
 _STEP = {"lp": 200, "simplex": 200_000, "polygon": 200_000}  # work between two looks at the clock
 
@@ -54,7 +55,7 @@ class Plan:
 
         ``deadline`` (seconds since the epoch) and ``most`` (regions) go into every task.
         """
-        problem = question.problem()
+        problem = _problem(question)
         limits: dict[str, float | int | None] = {"deadline": deadline, "most": most}
         whole = Task(WHOLE, {"prefix": "", **limits})
         answer = _explore(question, problem, whole, _SMALL_WORK[question.method])
@@ -62,7 +63,7 @@ class Plan:
             return cls((whole,), np.zeros(len(problem.stages), dtype=np.int64), 0, answer)
         stop, cut = 0, None
         while cut is None or (len(cut[0]) < _TASKS_WANTED and stop < problem.decisions):
-            stop = min(problem.decisions, stop + 2 + stop // 2)
+            stop = min(problem.decisions, stop + 1 + stop // 4)
             cut = _cut(question, problem, stop)
         prefixes, walk = cut
         tasks = [
@@ -75,7 +76,13 @@ class Plan:
 
 def work(question: Question, task: Task) -> Result:
     """List or count the regions of one subtree, sorted by sign vector."""
-    return _explore(question, question.problem(), task, None)
+    return _explore(question, _problem(question), task, None)
+
+
+@lru_cache(maxsize=4)
+def _problem(question: Question) -> Problem:
+    """Keep the restated question between the tasks of a process."""
+    return question.problem()
 
 
 def _cut(question: Question, problem: Problem, stop: int) -> tuple[NDArray[np.uint8], Walk]:

@@ -146,13 +146,14 @@ class OwnPool:
             return self._send(tasks)
 
     def close(self, *, abort: bool) -> None:
-        """Stop the processes: when they are idle, or at once."""
-        processes = self._processes() if abort else []
-        self._pool.shutdown(wait=not abort, cancel_futures=True)
-        for process in processes:
+        """Stop the processes: when they are idle, or at once.
+
+        Chunks are not cancelled: their processes end, and CPython's pool stumbles over a future
+        that is cancelled while its process dies.
+        """
+        for process in self._processes() if abort else []:
             process.terminate()
-        for process in processes:
-            process.join()
+        self._pool.shutdown(wait=True)
 
     def _send(self, tasks: list[Task]) -> Future[Reply]:
         patience = _PATIENCE * self.target
@@ -233,7 +234,9 @@ class GivenExecutor:
         return self._executor.submit(run_chunk, self._work, tasks, ref, _PATIENCE * self.target)
 
     def close(self, *, abort: bool) -> None:
-        """Remove the temporary file; the executor is the user's."""
+        """Cancel what has not begun and remove the temporary file; the executor is the user's."""
+        for future in self._futures if abort else ():
+            future.cancel()
         forget_context(self._digest)
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)

@@ -155,15 +155,16 @@ class JournalWriter:
 
     def _encode(self, result: Result) -> bytes:
         """Give the line of a result, and hand its arrays to the shard."""
-        fields = {"key": result.key, "seconds": result.seconds, "counts": result.counts}
-        if result.arrays is not None:
-            record = encode_record(result.key, result.arrays)
-            fields["shard"] = self._shards.name
-            fields["offset"] = self._shards.add(record)
-            fields["length"] = len(record)
-            fields["crc"] = zlib.crc32(record)
-            self._waiting += len(record)
-        return f"{_encode(fields)}\n".encode()
+        # Keys and names of shards need no escapes, so only the counts pass through the encoder.
+        counts = _encode(result.counts)
+        line = f'{{"key":"{result.key}","seconds":{result.seconds!r},"counts":{counts}'
+        if result.arrays is None:
+            return f"{line}}}\n".encode()
+        record = encode_record(result.key, result.arrays)
+        self._waiting += len(record)
+        place = f'"offset":{self._shards.add(record)},"length":{len(record)}'
+        shard = f'"shard":"{self._shards.name}",{place},"crc":{zlib.crc32(record)}'
+        return f"{line},{shard}}}\n".encode()
 
     def flush(self) -> None:
         """Hand everything to the operating system, and make it durable if that is due."""

@@ -14,6 +14,7 @@ import os
 import struct
 import zipfile
 import zlib
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -37,15 +38,21 @@ _MAGIC = b"\x93NUMPY\x01\x00"
 _BYTES_HEADER = b"{'descr': '|u1', 'fortran_order': False, 'shape': ("
 # What a damaged file can make the reader of zip archives raise, ValueError aside.
 _DAMAGE = (zipfile.BadZipFile, KeyError, NotImplementedError, OSError, struct.error)
-_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def encode_record(key: str, arrays: Arrays) -> bytes:
     """Give the bytes of one record."""
-    listed = [[name, array.dtype.str, array.shape] for name, array in arrays.items()]
-    header = _encode({"key": key, "arrays": listed}).encode()
+    form = tuple([(name, array.dtype.str, array.shape) for name, array in arrays.items()])
+    # A key needs no escapes in JSON.
+    header = f'{{"key":"{key}","arrays":{_describe(form)}}}'.encode()
     bodies = [array.tobytes() for array in arrays.values()]
     return b"".join([struct.pack("<I", len(header)), header, *bodies])
+
+
+@lru_cache(64)
+def _describe(form: tuple[tuple[str, str, tuple[int, ...]], ...]) -> str:
+    """Give the names, dtypes and shapes of a record as JSON; in one run they are often the same."""
+    return json.dumps(form, separators=(",", ":"))
 
 
 def decode_record(record: bytes, key: str) -> dict[str, NDArray[Any]]:
@@ -182,6 +189,9 @@ def _find_records(stream: BinaryIO) -> tuple[int, int]:
     """Find where the records of an open shard start, and how many bytes they have.
 
     The headers are compared, not interpreted: NumPy's own reader evaluates them as Python.
+
+    Raises:
+        ValueError: If the file is not a shard.
     """
     try:
         with zipfile.ZipFile(stream) as archive:

@@ -149,6 +149,7 @@ class Result:
             raise ValueError(
                 f'"seconds" of result {self.key!r} was {self.seconds!r}; it must be >= 0'
             )
+        object.__setattr__(self, "seconds", float(self.seconds))
         object.__setattr__(self, "counts", _copy_counts(self.counts, self.key))
         object.__setattr__(self, "arrays", _copy_arrays(self.arrays, self.key))
 

@@ -1,0 +1,268 @@
+"""Claims about byways.regions: engines against each other, against relucent, and what starting costs.
+
+Usage: python benchmarks/regions.py [--quick] [--only NAME] [--json FILE]
+
+Single-thread claims are in CPU seconds (children included), the claim about workers in wall time.
+Networks are those that PyTorch draws with seed 0; the domain is [-1, 1]^d unless a claim says "whole
+space". Seconds of ours and of the peer are those of whole public calls.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from _budgets import budgets
+from _networks import name, seeded_network
+from _peers import Relucent, lacking
+from _ratio import Pace, Row, Side, compare, main, minima, missing, wall_seconds
+
+from byways.regions import WholeSpace, count_regions, enumerate_regions
+from byways.regions._question import Question
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from byways.regions import RegionCount, RegionReport
+
+Widths = tuple[int, ...]
+
+# Counts on [-1, 1]^d that other programs found: linear programs, edge subdivision.
+_KNOWN = {
+    (2, 16, 16): 127,
+    (2, 32, 32): 795,
+    (3, 16, 16): 1_276,
+    (2, 64, 64, 64): 6_668,
+    (2, 256, 256): 37_357,
+}
+_UNIT = (-1.0, 1.0)
+
+
+def simplex(pace: Pace) -> Iterator[Row]:
+    """One live dictionary against one HiGHS program for each candidate."""
+    nets: list[Widths] = [(2, 16, 16), (2, 32, 32), (3, 16, 16), (4, 12, 12)]
+    goals = {(2, 16, 16): 1_000.0}
+    for widths in nets[:1] if pace.quick else nets:
+        chain, goal = seeded_network(*widths), goals.get(widths)
+        row = compare(
+            f"simplex: {name(widths)}, signs and witnesses",
+            Side("simplex", partial(enumerate_regions, chain, _UNIT, method="simplex")),
+            Side("lp", partial(enumerate_regions, chain, _UNIT, method="lp", solver="highs")),
+            pace=pace,
+            same=partial(_same_regions, widths),
+            goal=goal,
+        )
+        yield replace(row, counted=_counted(row, widths))
+        if widths in goals:
+            yield compare(
+                f"simplex: {name(widths)}, count",
+                Side("simplex", partial(count_regions, chain, _UNIT, method="simplex")),
+                Side("lp", partial(count_regions, chain, _UNIT, method="lp", solver="highs")),
+                pace=pace,
+                same=_same_counts,
+                goal=goal,
+            )
+
+
+def polygon(pace: Pace) -> Iterator[Row]:
+    """Polygons against the dictionary, in the plane."""
+    nets: list[Widths] = [(2, 32, 32), (2, 64, 64, 64), (2, 256, 256)]
+    for widths in nets[:1] if pace.quick else nets:
+        chain = seeded_network(*widths)
+        yield compare(
+            f"polygon: {name(widths)}",
+            Side("polygon", partial(enumerate_regions, chain, _UNIT, method="polygon")),
+            Side("simplex", partial(enumerate_regions, chain, _UNIT, method="simplex")),
+            pace=pace,
+            same=partial(_same_regions, widths),
+            goal=1.0,
+        )
+
+
+def linear(pace: Pace) -> Iterator[Row]:
+    """Time against number of regions, over widths."""
+    for inputs, domain in ((4, _UNIT), (64, (0.0, 1.0))):
+        widths = range(3, 7) if pace.quick else range(6, 12)
+        chains = [seeded_network(inputs, n, n) for n in widths]
+        counts = [count_regions(chain, domain, method="simplex").total for chain in chains]
+        calls = [partial(enumerate_regions, c, domain, method="simplex") for c in chains]
+        seconds = minima(list(calls), pace=pace)
+        yield _fitted(f"linear: {inputs}-n-n, n = {widths[0]}..{widths[-1]}", counts, seconds)
+
+
+def relucent(pace: Pace) -> Iterator[Row]:
+    """The whole space, against facet flips with Gurobi."""
+    absent = lacking("relucent", "gurobipy", "torch")
+    nets: list[Widths] = [(2, 6, 6)] if pace.quick else [(2, 16, 16), (3, 16, 16)]
+    peer = "relucent 1.0"
+    for widths in nets:
+        count = (f"relucent: whole space, {name(widths)}, count", 3_000.0)
+        full = (f"relucent: whole space, {name(widths)}, signs, witness, facets, neighbours", 300.0)
+        if absent:
+            yield missing(count[0], "simplex", peer, count[1], absent)
+            yield missing(full[0], "simplex", peer, full[1], absent)
+            continue
+        yield from _against_relucent(widths, peer, count, full, pace)
+
+
+def workers(pace: Pace) -> Iterator[Row]:
+    """Two processes against one; starting them counts."""
+    widths = (4, 24, 24) if pace.quick else (8, 18, 18)
+    call = partial(enumerate_regions, seeded_network(*widths), _UNIT, method="simplex")
+    row = compare(
+        f"workers: {name(widths)}, two against one, wall time, pool start included",
+        Side("two", partial(call, workers=2)),
+        Side("one", partial(call, workers=1)),
+        pace=pace,
+        same=partial(_same_regions, widths),
+        goal=1.7,
+        clock=wall_seconds,
+    )
+    yield row
+
+
+def _against_relucent(
+    widths: Widths, peer: str, count: tuple[str, float], full: tuple[str, float], pace: Pace
+) -> Iterator[Row]:
+    """Run the peer once or more, for both claims: it does the same work in either."""
+    chain, space = seeded_network(*widths), WholeSpace(widths[0])
+    search = Relucent(chain).search
+    start_up = min(minima([Relucent(seeded_network(widths[0], 1)).search], pace=Pace(quick=True)))
+    same = partial(_same_as_relucent, chain)
+    counting = compare(
+        count[0],
+        Side("count_regions", partial(count_regions, chain, space, method="simplex")),
+        Side(peer, search, start_up),
+        pace=pace,
+        same=same,
+        goal=count[1],
+    )
+    told = {"start-up of the peer's worker, not counted, s": round(start_up, 2)}
+    yield replace(counting, counted=told)
+    if counting.seconds is None:
+        return
+    listing = partial(_with_neighbours, partial(enumerate_regions, chain, space, method="simplex"))
+    ours = min(minima([listing], pace=pace))
+    yield replace(
+        counting,
+        claim=full[0],
+        ours="report, adjacency",
+        ratio=counting.seconds[1] / ours,
+        goal=full[1],
+        spread=None,
+        seconds=(ours, counting.seconds[1]),
+        first_seconds=None,
+        counted={"the peer's seconds are those of the row above": ""},
+    )
+
+
+def _with_neighbours(listing: Any) -> RegionReport:
+    report: RegionReport = listing()
+    report.adjacency()
+    return report
+
+
+def _fitted(claim: str, counts: list[int], seconds: list[float]) -> Row:
+    """Fit a line; the ratio is the share of variance that it explains."""
+    x, y = np.array(counts, dtype=float), np.array(seconds)
+    slope, base = np.polyfit(x, y, 1)
+    rest = y - (slope * x + base)
+    share = 1.0 - float((rest**2).sum() / ((y - y.mean()) ** 2).sum())
+    return Row(
+        claim,
+        f"{slope * 1e6:.3g} µs a region",
+        f"line, {base * 1e3:.3g} ms at 0",
+        ratio=share,
+        goal=0.98,
+        counted={
+            "regions": counts,
+            "ms": [float(f"{s * 1e3:.4g}") for s in seconds],
+            "slope of the logarithms": round(float(np.polyfit(np.log(x), np.log(y), 1)[0]), 3),
+        },
+    )
+
+
+def _counted(row: Row, widths: Widths) -> dict[str, Any]:
+    """Count the work of both engines once, apart from the timing."""
+    if row.seconds is None:
+        return {}
+    programs, regions = _work(widths, "lp")
+    steps, _ = _work(widths, "simplex")
+    return {
+        "regions": regions,
+        "programs": programs,
+        "programs a region": round(programs / regions, 2),
+        "ms a program": round(1e3 * row.seconds[1] / programs, 3),
+        "tests and pivots a region": round(steps / regions, 1),
+        "µs a region": round(1e6 * row.seconds[0] / regions, 2),
+    }
+
+
+def _work(widths: Widths, method: str) -> tuple[int, int]:
+    """Give an engine's steps and leaves."""
+    question = Question.ask(
+        seeded_network(*widths),
+        _UNIT,
+        method=method,
+        solver="highs",
+        exact="float",
+        tolerance=1e-9,
+        keep=("signs",),
+    )
+    walk, found = question.walk(question.problem(), np.zeros(0, dtype=np.uint8)), 0
+    while not walk.finished:
+        found += walk.advance(4_096, 10**6).count
+    return walk.work, found
+
+
+def _same_regions(widths: Widths, ours: RegionReport, peer: RegionReport) -> str:
+    """Compare sets of sign vectors, and their number with the published one."""
+    mine, theirs = _as_set(ours.signs), _as_set(peer.signs)
+    known = _KNOWN.get(widths, len(mine))
+    if mine != theirs:
+        return f"{len(mine - theirs)} regions only in ours, {len(theirs - mine)} only in the peer's"
+    if not len(mine) == len(ours) == known:
+        return f"{len(ours)} regions, {len(mine)} of them different, {known} are known"
+    return ""
+
+
+def _same_counts(ours: RegionCount, peer: RegionCount) -> str:
+    a, b = ours.layer_counts, peer.layer_counts
+    return "" if a == b and ours.total == peer.total else f"{a} and {b}"
+
+
+def _same_as_relucent(chain: Any, ours: RegionCount, found: Any) -> str:
+    """Compare the count, then sign vectors and numbers of facets, region by region."""
+    report = enumerate_regions(chain, WholeSpace(chain.input_size), method="simplex")
+    degrees = np.asarray(report.adjacency().sum(axis=1)).ravel()
+    mine = dict(zip(map(bytes, report.signs), degrees.tolist(), strict=True))
+    theirs = dict(zip(map(bytes, Relucent.signs(found)), Relucent.facets(found), strict=True))
+    if not ours.total == len(report) == len(found) or set(mine) != set(theirs):
+        return f"{ours.total} regions and {len(found)}"
+    wrong = sum(mine[key] != theirs[key] for key in mine)
+    return f"{wrong} regions have another number of facets" if wrong else ""
+
+
+def _as_set(signs: NDArray[np.uint8]) -> set[bytes]:
+    return set(map(bytes, signs))
+
+
+if __name__ == "__main__":
+    sys.exit(
+        main(
+            "Activation regions",
+            {
+                "simplex": simplex,
+                "polygon": polygon,
+                "linear": linear,
+                "relucent": relucent,
+                "workers": workers,
+                "budgets": budgets,
+            },
+        )
+    )

@@ -1,0 +1,143 @@
+"""The one place where the command line meets the inside of ``byways.regions``."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from byways.cli._errors import Misuse, as_misuse
+from byways.cli._progress import LiveLine
+from byways.core.progress import as_progress
+from byways.regions._bounds import refuse_if_astronomical
+from byways.regions._gather import Answer, Limits, Manner, _Collector, gather
+from byways.regions._outcome import Outcome
+from byways.regions._question import Question
+from byways.regions._work import WHOLE, Plan
+from byways.runs import RunDirectory, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+
+    from byways.cli._options import LimitOptions, MethodOptions
+    from byways.core.chain import LayerChain
+    from byways.runs import Result
+
+__all__ = ["answer", "ask", "count_earlier", "limits", "load_question", "recall", "worker_count"]
+
+
+def ask(chain: LayerChain, domain: object, options: MethodOptions, *, listing: bool) -> Question:
+    """Check the question.
+
+    Raises:
+        Misuse: If an option does not fit the network or the domain.
+    """
+    with as_misuse():
+        return Question.ask(
+            chain,
+            domain,
+            method=options.method,
+            solver=options.solver,
+            exact="float",
+            tolerance=options.tolerance,
+            keep=("signs", "witness") if listing else None,
+        )
+
+
+def limits(options: LimitOptions) -> Limits:
+    """Check the limits.
+
+    Raises:
+        Misuse: If one is not positive.
+    """
+    with as_misuse():
+        return Limits(options.max_regions, options.time_limit)
+
+
+def worker_count(text: str) -> int | None:
+    """Read ``--workers``; None for all cores.
+
+    Raises:
+        Misuse: If it is neither a number from 1 nor "all".
+    """
+    if text == "all":
+        return None
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise Misuse(f'--workers was {text!r}; give a whole number from 1, or "all" for all cores')
+    return int(text)
+
+
+def count_earlier(run_dir: Path | None) -> int:
+    """Count the tasks that earlier sessions left in a run directory."""
+    if run_dir is None or not (run_dir / "manifest.json").is_file():
+        return 0
+    with RunDirectory.open(run_dir) as run:
+        return run.status().tasks
+
+
+def answer(
+    question: Question, bounds: Limits, *, workers: int | None, run_dir: Path | None, refuse: bool
+) -> Answer:
+    """Compute, with a live line on standard error.
+
+    Raises:
+        DomainError: If ``refuse`` and the number of regions could be astronomical.
+    """
+    if refuse:
+        refuse_if_astronomical(question, bounds)
+    with LiveLine() as line:
+        return gather(question, bounds, Manner(workers, None, run_dir, line))
+
+
+def load_question(run_dir: Path) -> Question:
+    """Read what a run directory is about.
+
+    Raises:
+        FileNotFoundError: If there is no run in it.
+        Misuse: If it belongs to another pass.
+    """
+    if not (run_dir / "manifest.json").is_file():
+        raise FileNotFoundError(
+            f"there is no run in {str(run_dir)!r}; give a directory that was the --run-dir of "
+            "byways regions or byways count"
+        )
+    with RunDirectory.open(run_dir) as run:
+        if run.pass_name != "regions":
+            raise Misuse(
+                f"{str(run_dir)!r} holds a run of {run.pass_name!r}; give the directory of a run "
+                "of byways regions or byways count"
+            )
+        return run.load_context(Question.load)
+
+
+def recall(question: Question, run_dir: Path) -> Answer:
+    """Put together what a run directory holds, without going on.
+
+    Only the cut into tasks is made again, which takes moments: it tells the share of each task.
+    """
+    with RunDirectory.open(run_dir) as run:
+        known = {result.key: result for result in run.results()}
+    collector = _Collector(Limits(None, None), as_progress(False), time.time(), None)
+    outcome = collector.take(_known(question, known))
+    if not outcome.complete:
+        outcome = Outcome.INTERRUPTED
+    spent = sum(result.seconds for result in known.values())
+    return replace(collector.answer(outcome), seconds=spent)
+
+
+def _known(
+    question: Question, known: dict[str, Result]
+) -> Generator[Plan | Result, None, None]:
+    """Give the plan and the results that are there."""
+    if not known:
+        return
+    if WHOLE in known:
+        import numpy as np
+
+        stages = np.zeros(len(question.problem().stages), dtype=np.int64)
+        plan = Plan((Task(WHOLE, {"prefix": ""}),), stages, 0, known[WHOLE])
+    else:
+        plan = Plan.make(question, None, None)
+    yield plan
+    yield from (known[task.key] for task in plan.tasks if task.key in known)

@@ -1,0 +1,116 @@
+"""What a command gives back: a table or JSON on standard output, and files."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from byways.cli._errors import COMPLETE, PARTIAL, Misuse
+from byways.cli._summary import as_json, summarize
+from byways.cli._table import table
+from byways.regions import Outcome, RegionReport
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from byways.cli._inputs import Source
+    from byways.regions._gather import Answer
+    from byways.regions._question import Question
+
+__all__ = ["Outputs"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outputs:
+    """Where the result goes."""
+
+    json: bool = False
+    plot: Path | None = None
+    points: Path | None = None
+    save: Path | None = None
+    csv: Path | None = None
+    run_dir: Path | None = None
+
+    def check(self, question: Question, source: Source) -> None:
+        """Refuse before the work starts what would fail after it.
+
+        Raises:
+            Misuse: If a file is asked for that a count, or such a domain, cannot give.
+        """
+        wanted = {"--plot": self.plot, "--save": self.save, "--csv": self.csv}
+        for option, path in wanted.items():
+            if path is not None and not question.listing:
+                raise Misuse(
+                    f"{option} was given, but this run only counts; list the regions with "
+                    "byways regions and another --run-dir"
+                )
+            if path is not None and path.is_dir():
+                raise Misuse(f"{option} was {str(path)!r}, which is a directory; name a file")
+        if self.points is not None and self.plot is None:
+            raise Misuse("--points was given without --plot; add --plot FILE, the picture")
+        if self.plot is not None:
+            from byways.cli._picture import check
+
+            check(self.plot, self.points, question, source)
+
+    def give(
+        self,
+        question: Question,
+        found: Answer | RegionReport,
+        source: Source,
+        earlier: int = 0,
+    ) -> int:
+        """Write files, print the summary, and give the exit code."""
+        if isinstance(found, RegionReport):
+            report: RegionReport | None = found
+        else:
+            report = RegionReport.assemble(question, found) if question.listing else None
+        interrupted = found.outcome is Outcome.INTERRUPTED and self.run_dir is not None
+        files = {} if report is None else self._write(report, source)
+        if self.run_dir is not None:
+            files["run dir"] = str(self.run_dir)
+        summary = summarize(
+            question, found, source=source.name, report=report, earlier=earlier
+        ).with_files(files)
+        if self.json:
+            print(json.dumps(as_json(summary), indent=2))
+        else:
+            print(table(summary))
+        sys.stdout.flush()
+        if interrupted:
+            print(f"byways: to go on: byways resume {self.run_dir}", file=sys.stderr)
+        return COMPLETE if found.outcome.complete else PARTIAL
+
+    def _write(self, report: RegionReport, source: Source) -> dict[str, str]:
+        """Write the files that were asked for."""
+        files = {}
+        if self.save is not None:
+            self.save.parent.mkdir(parents=True, exist_ok=True)
+            report.save(self.save)
+            files["saved"] = str(self.save)
+        if self.csv is not None:
+            _write_rows(report, self.csv)
+            files["rows"] = str(self.csv)
+        if self.plot is not None:
+            from byways.cli._picture import draw
+
+            draw(report, self.plot, self.points, source)
+            files["picture"] = str(self.plot)
+        return files
+
+
+def _write_rows(report: RegionReport, path: Path) -> None:
+    """Write one row per region, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.part")
+    try:
+        with draft.open("w", newline="") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(["region", "segments", "active", "map_rank"])
+            writer.writerows(row.values() for row in report.rows())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)

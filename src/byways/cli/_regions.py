@@ -1,0 +1,57 @@
+"""``byways regions``."""
+
+from __future__ import annotations
+
+from byways.cli._options import (
+    Debug,
+    DomainOptions,
+    Json,
+    LimitOptions,
+    MethodOptions,
+    Network,
+    Plot,
+    Points,
+    RunDir,
+    Save,
+    SourceOptions,
+    Workers,
+)
+
+__all__ = ["EPILOGUE", "regions"]
+
+EPILOGUE = """\
+Examples:
+  byways regions --example moons --plot moons.png
+  byways regions model.onnx --box=-1,1 --workers all --run-dir runs/model
+  byways regions model.onnx --around image.npy --eps 0.01 --clip 0,1 --json
+"""
+
+
+def regions(
+    network: Network = None,
+    /,
+    *,
+    source: SourceOptions = SourceOptions(),  # noqa: B008  frozen
+    domain: DomainOptions = DomainOptions(),  # noqa: B008
+    how: MethodOptions = MethodOptions(),  # noqa: B008
+    limits: LimitOptions = LimitOptions(),  # noqa: B008
+    workers: Workers = "1",
+    run_dir: RunDir = None,
+    plot: Plot = None,
+    points: Points = None,
+    save: Save = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> int:
+    """List every activation region of a network on a domain."""
+    from byways.cli import _compute, _inputs
+    from byways.cli._output import Outputs
+
+    found = _inputs.read_source(network, source)
+    question = _compute.ask(found.chain, _inputs.read_domain(domain, found), how, listing=True)
+    bounds, number = _compute.limits(limits), _compute.worker_count(workers)
+    outputs = Outputs(json=json, plot=plot, points=points, save=save, run_dir=run_dir)
+    outputs.check(question, found)
+    earlier = _compute.count_earlier(run_dir)
+    answer = _compute.answer(question, bounds, workers=number, run_dir=run_dir, refuse=True)
+    return outputs.give(question, answer, found, earlier)

@@ -1,0 +1,43 @@
+"""``byways resume``."""
+
+from __future__ import annotations
+
+from byways.cli._options import (
+    Debug,
+    Directory,
+    Json,
+    LimitOptions,
+    Plot,
+    Points,
+    Save,
+    Workers,
+)
+
+__all__ = ["resume"]
+
+
+def resume(
+    directory: Directory,
+    /,
+    *,
+    limits: LimitOptions = LimitOptions(),  # noqa: B008  frozen
+    workers: Workers = "1",
+    plot: Plot = None,
+    points: Points = None,
+    save: Save = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> int:
+    """Go on with a run that was stopped: same network, domain and method."""
+    from byways.cli import _compute, _inputs
+    from byways.cli._output import Outputs
+
+    question = _compute.load_question(directory)
+    found = _inputs.known_example(question.chain)
+    bounds, number = _compute.limits(limits), _compute.worker_count(workers)
+    outputs = Outputs(json=json, plot=plot, points=points, save=save, run_dir=directory)
+    outputs.check(question, found)
+    earlier = _compute.count_earlier(directory)
+    # Whoever resumes has seen the share explored, and can stop again without loss: no refusal.
+    answer = _compute.answer(question, bounds, workers=number, run_dir=directory, refuse=False)
+    return outputs.give(question, answer, found, earlier)
