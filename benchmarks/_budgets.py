@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from dataclasses import replace
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from _peers import lacking
 from _ratio import Pace, Row, missing
 
 if TYPE_CHECKING:
@@ -16,11 +15,11 @@ if TYPE_CHECKING:
 
 __all__ = ["budgets"]
 
-_TIMED = """
+_MEASURED = """
 import time
 start = time.process_time()
 {}
-print("found", time.process_time() - start)
+print("found", time.process_time() - start, resident())
 """
 _HELP = """
 import contextlib, io, sys
@@ -34,10 +33,10 @@ _RESIDENT = """
 def resident():
     try:
         with open("/proc/self/status") as lines:
-            return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
+            return next(int(x.split()[1]) / 1024 for x in lines if x.startswith("VmRSS"))
     except OSError:
         import resource
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 """
 # The worker is asked through eval, so that nothing but the library's own work function is loaded.
 _WORKER = """
@@ -51,82 +50,80 @@ with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
     modules = pool.submit(eval, "sorted(__import__('sys').modules)").result()
     status = pool.submit(eval, "open('/proc/self/status').read()").result()
 assert total > 20_000 and "byways.regions._simplex" in modules and "torch" not in modules
-print("found", next(x.split()[1] for x in status.splitlines() if x.startswith("VmRSS")))
+print("found", next(int(x.split()[1]) / 1024 for x in status.splitlines() if "VmRSS" in x))
 """
-_IMPORTS = "\n".join(("import byways.regions", "byways.regions.count_regions"))
+_PARTS = ("import numpy", "import numba", "import byways.regions._simplex")
+_WORKER_GOAL, _CLAIMS = 0.35, {"import byways": 0.05, "byways --help": 0.15}
 
 
 def budgets(pace: Pace) -> Iterator[Row]:
     """Compare start-up with that of PyTorch: CPU seconds, then resident memory."""
-    rows = [
-        ("start: import byways", "import byways", 0.05),
-        ("start: byways --help", _HELP, 0.15),
-    ]
-    if find_spec("torch") is None:
-        for claim, _, goal in rows:
-            yield replace(missing(claim, "byways", "import torch", goal, "torch"), at_most=True)
-        yield replace(missing("memory", "worker", "torch", 0.35, "torch"), at_most=True)
+    absent = {claim: lacking("torch") for claim in _CLAIMS}
+    absent["byways --help"] = absent["byways --help"] or lacking("byways.cli")
+    if lacking("torch"):
+        for claim, goal in (*_CLAIMS.items(), ("region worker", _WORKER_GOAL)):
+            yield replace(missing(claim, "ours", "torch", goal, "torch"), at_most=True)
         return
-    for claim, code, goal in rows:
-        if "byways.cli" in code and find_spec("byways.cli") is None:
-            yield replace(missing(claim, "--help", "torch", goal, "byways.cli"), at_most=True)
-            continue
-        yield _start(claim, code, goal, pace)
-    yield _memory(pace)
-
-
-def _start(claim: str, code: str, goal: float, pace: Pace) -> Row:
-    ours, torch = [], []
+    codes = {"import byways": "import byways", "byways --help": _HELP, "torch": "import torch"}
+    wanted = [name for name in codes if not absent.get(name)]
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in wanted}
     for _ in range(pace.rounds):
-        ours.append(_found(_TIMED.format(code)))
-        torch.append(_found(_TIMED.format("import torch")))
-    ratios = [a / b for a, b in zip(ours, torch, strict=True)]
+        for name in wanted:
+            found[name].append(_measure(codes[name]))
+    for claim, goal in _CLAIMS.items():
+        if claim in found:
+            yield _start(claim, goal, found[claim], found["torch"])
+        else:
+            yield replace(missing(claim, "ours", "torch", goal, absent[claim]), at_most=True)
+    yield _memory([resident for _, resident in found["torch"]], pace)
+
+
+def _start(
+    claim: str, goal: float, ours: list[tuple[float, float]], torch: list[tuple[float, float]]
+) -> Row:
+    ratios = [a / b for (a, _), (b, _) in zip(ours, torch, strict=True)]
+    least = (min(ours)[0], min(torch)[0])
     return Row(
-        claim,
+        f"start: {claim}",
         "ours",
         "import torch",
-        ratio=min(ours) / min(torch),
+        ratio=least[0] / least[1],
         goal=goal,
         at_most=True,
         spread=(min(ratios), max(ratios)),
         rounds=(len(ours), len(torch)),
-        seconds=(min(ours), min(torch)),
+        seconds=least,
     )
 
 
-def _memory(pace: Pace) -> Row:
-    claim, goal = "memory: region worker", 0.35
+def _memory(torch: list[float], pace: Pace) -> Row:
+    """Compare a worker that has done its work and waits with an interpreter that has PyTorch."""
     if not sys.platform.startswith("linux"):
-        return replace(missing(claim, "worker", "torch", goal, "/proc"), at_most=True)
-    rounds = 1 if pace.quick else 3  # memory hardly varies
-    tail = "\nprint('found', resident())"
-    worker = [_found(_WORKER) / 1024 for _ in range(rounds)]
-    torch = [_found(_RESIDENT + "import torch" + tail) / 1024 for _ in range(rounds)]
-    imports = _found(_RESIDENT + _IMPORTS + tail) / 1024
-    numba = _found(_RESIDENT + "import numba" + tail) / 1024
-    ratios = [a / b for a, b in zip(worker, torch, strict=True)]
+        row = missing("memory: region worker", "ours", "torch", _WORKER_GOAL, "/proc")
+        return replace(row, at_most=True)
+    worker = [_found(_WORKER)[0] for _ in range(1 if pace.quick else 3)]  # it hardly varies
+    parts = {} if pace.quick else {f"{code}, MiB": round(_measure(code)[1]) for code in _PARTS}
     return Row(
-        claim,
-        f"{min(worker):.0f} MiB",
-        f"with torch {min(torch):.0f} MiB",
+        "memory: region worker",
+        f"worker {min(worker):.0f} MiB",
+        f"import torch {min(torch):.0f} MiB",
         ratio=min(worker) / min(torch),
-        goal=goal,
+        goal=_WORKER_GOAL,
         at_most=True,
-        spread=(min(ratios), max(ratios)),
-        rounds=(rounds, rounds),
-        counted={"byways.regions alone, MiB": round(imports), "numba alone, MiB": round(numba)},
+        rounds=(len(worker), len(torch)),
+        counted=parts,
     )
 
 
-def _found(code: str) -> float:
-    """Run code in a fresh interpreter and give the number that it prints after ``found``."""
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=dict(os.environ),
-    )
+def _measure(code: str) -> tuple[float, float]:
+    """Give CPU seconds and resident MiB of code in a fresh interpreter."""
+    seconds, resident = _found(_RESIDENT + _MEASURED.format(code))
+    return seconds, resident
+
+
+def _found(code: str) -> list[float]:
+    """Run code in a fresh interpreter and give the numbers that it prints after ``found``."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"a fresh interpreter failed:\n{done.stderr}")
-    return float(done.stdout.rpartition("found ")[2])
+    return [float(number) for number in done.stdout.rpartition("found ")[2].split()]

@@ -12,9 +12,9 @@ __all__ = ["name", "seeded_network"]
 def seeded_network(*widths: int, seed: int = 0) -> LayerChain:
     """Give the network that PyTorch draws after ``torch.manual_seed(seed)``.
 
-    ``torch.nn.Linear(a, b)`` for consecutive widths, then one linear output; ReLU between them. Both
-    libraries have the same Mersenne Twister. PyTorch takes 24 bits of a draw for a number u and fuses
-    ``u (2 bound) - bound`` into one float32 rounding, as float64 does here.
+    ``torch.nn.Linear(a, b)`` for consecutive widths, then one linear output; ReLU between them.
+    Both libraries have the same Mersenne Twister. PyTorch takes 24 bits of a draw for a number u
+    and rounds ``u (2 bound) - bound`` once to float32, as is done here by way of float64.
 
     Args:
         widths: Inputs and hidden units.
@@ -23,7 +23,7 @@ def seeded_network(*widths: int, seed: int = 0) -> LayerChain:
     Returns:
         The chain, with float32 weights in float64.
     """
-    draw = np.random.RandomState(seed)  # noqa: NPY002  the old generator is PyTorch's
+    draw = np.random.RandomState(seed)  # the old generator is PyTorch's
     pairs = []
     for fan_in, width in zip(widths, (*widths[1:], 1), strict=True):
         bound = float(np.float32(fan_in**-0.5))

@@ -1,4 +1,4 @@
-"""Other people's tools, called as their manuals say. They are yardsticks; nothing of them is here."""
+"""Other people's tools, as yardsticks, called as their manuals say."""
 
 from __future__ import annotations
 

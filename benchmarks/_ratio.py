@@ -52,7 +52,7 @@ def cpu_seconds() -> float:
 class Pace:
     """How much to measure.
 
-    A side that has used up ``patience`` seconds is not called again; ``rounds`` count for the other.
+    A side that has used up ``patience`` seconds is not called again; the other goes on.
     """
 
     quick: bool = False
@@ -65,7 +65,7 @@ class Pace:
     @property
     def patience(self) -> float:
         """Seconds of the clock for one side of a comparison."""
-        return 0.5 if self.quick else 60.0
+        return 0.05 if self.quick else 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,19 +123,19 @@ class _Times:
     samples: list[float] = field(default_factory=list)
     used: float = 0.0
 
-    def call_first(self, pace: Pace) -> Any:
-        """Call once, and take a call that outlasts all patience for a sample."""
+    def call_first(self, patience: float = float("inf")) -> Any:
+        """Call once, and take a call that outlasts the patience for the only sample."""
         start = self.clock()
         output = self.side.call()
         self.first = self.clock() - start
-        if self.first > pace.patience:
+        if self.first > patience:
             self.samples.append(max(self.first - self.side.start_up, 1e-9))
             self.used = self.first
         return output
 
-    def calibrate(self) -> None:
+    def calibrate(self, pace: Pace) -> None:
         """Find how many calls a sample needs, now that everything is warm."""
-        if self.samples or self.side.start_up:
+        if pace.quick or self.samples or self.side.start_up:
             return
         start = self.clock()
         self.side.call()
@@ -180,13 +180,13 @@ def compare(
         The row; without a ratio if the outputs differ.
     """
     a, b = _Times(ours, clock), _Times(peer, clock)
-    fault = same(a.call_first(pace), b.call_first(pace))
+    fault = same(a.call_first(), b.call_first(pace.patience))
     row = Row(claim, ours.name, peer.name, goal=goal, fault=fault)
     row = replace(row, first_seconds=(a.first, b.first))
     if fault:
         return row
-    a.calibrate()
-    b.calibrate()
+    a.calibrate(pace)
+    b.calibrate(pace)
     ratios = []
     for _ in range(pace.rounds):
         mine, theirs = a.sample(pace), b.sample(pace)
@@ -207,8 +207,8 @@ def minima(
     """Give the least seconds of several calls, interleaved, after a first call of each."""
     times = [_Times(Side("", call), clock) for call in calls]
     for one in times:
-        one.call_first(pace)
-        one.calibrate()
+        one.call_first()
+        one.calibrate(pace)
     for _ in range(pace.rounds):
         for one in times:
             one.sample(pace)
@@ -315,13 +315,13 @@ def _notes(rows: list[Row]) -> str:
 
 
 def _number(value: float) -> str:
-    if value >= 100.0:  # noqa: PLR2004
+    if value >= 100.0:
         return f"{value:,.0f}"
-    return f"{value:.3g}" if value < 1.0 or value >= 10.0 else f"{value:.2f}"  # noqa: PLR2004
+    return f"{value:.3g}" if value < 1.0 or value >= 10.0 else f"{value:.2f}"
 
 
 def _time(seconds: float) -> str:
     for unit, size in (("s", 1.0), ("ms", 1e-3)):
         if seconds >= size:
             return f"{seconds / size:.3g} {unit}"
-    return f"{seconds / 1e-6:.3g} µs"
+    return f"{seconds / 1e-6:.3g} μs"

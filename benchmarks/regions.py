@@ -1,10 +1,10 @@
-"""Claims about byways.regions: engines against each other, against relucent, and what starting costs.
+"""Claims about byways.regions: its engines, a peer, two workers, and what starting costs.
 
 Usage: python benchmarks/regions.py [--quick] [--only NAME] [--json FILE]
 
 Single-thread claims are in CPU seconds (children included), the claim about workers in wall time.
-Networks are those that PyTorch draws with seed 0; the domain is [-1, 1]^d unless a claim says "whole
-space". Seconds of ours and of the peer are those of whole public calls.
+Networks are those that PyTorch draws with seed 0; the domain is [-1, 1]^d unless a claim says
+otherwise. Seconds are those of whole public calls, but for the rows that say "walk alone".
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from byways.regions import WholeSpace, count_regions, enumerate_regions
 from byways.regions._question import Question
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -59,6 +59,7 @@ def simplex(pace: Pace) -> Iterator[Row]:
         )
         yield replace(row, counted=_counted(row, widths))
         if widths in goals:
+            yield _walks(widths, pace)
             yield compare(
                 f"simplex: {name(widths)}, count",
                 Side("simplex", partial(count_regions, chain, _UNIT, method="simplex")),
@@ -132,7 +133,8 @@ def _against_relucent(
     """Run the peer once or more, for both claims: it does the same work in either."""
     chain, space = seeded_network(*widths), WholeSpace(widths[0])
     search = Relucent(chain).search
-    start_up = min(minima([Relucent(seeded_network(widths[0], 1)).search], pace=Pace(quick=True)))
+    smallest = Relucent(seeded_network(widths[0], 1)).search
+    start_up = 0.0 if pace.quick else min(minima([smallest], pace=Pace(quick=True)))
     same = partial(_same_as_relucent, chain)
     counting = compare(
         count[0],
@@ -157,7 +159,7 @@ def _against_relucent(
         spread=None,
         seconds=(ours, counting.seconds[1]),
         first_seconds=None,
-        counted={"the peer's seconds are those of the row above": ""},
+        counted={"note": "the peer does all this in the row above too"},
     )
 
 
@@ -175,7 +177,7 @@ def _fitted(claim: str, counts: list[int], seconds: list[float]) -> Row:
     share = 1.0 - float((rest**2).sum() / ((y - y.mean()) ** 2).sum())
     return Row(
         claim,
-        f"{slope * 1e6:.3g} µs a region",
+        f"{slope * 1e6:.3g} μs a region",
         f"line, {base * 1e3:.3g} ms at 0",
         ratio=share,
         goal=0.98,
@@ -191,20 +193,31 @@ def _counted(row: Row, widths: Widths) -> dict[str, Any]:
     """Count the work of both engines once, apart from the timing."""
     if row.seconds is None:
         return {}
-    programs, regions = _work(widths, "lp")
-    steps, _ = _work(widths, "simplex")
+    programs, regions = _walk(widths, "lp")()
+    steps, _ = _walk(widths, "simplex")()
     return {
         "regions": regions,
         "programs": programs,
         "programs a region": round(programs / regions, 2),
         "ms a program": round(1e3 * row.seconds[1] / programs, 3),
         "tests and pivots a region": round(steps / regions, 1),
-        "µs a region": round(1e6 * row.seconds[0] / regions, 2),
+        "μs a region": round(1e6 * row.seconds[0] / regions, 2),
     }
 
 
-def _work(widths: Widths, method: str) -> tuple[int, int]:
-    """Give an engine's steps and leaves."""
+def _walks(widths: Widths, pace: Pace) -> Row:
+    """Compare the engines without what surrounds them, which weighs where regions are few."""
+    return compare(
+        f"simplex: {name(widths)}, walk alone",
+        Side("simplex", _walk(widths, "simplex")),
+        Side("lp", _walk(widths, "lp")),
+        pace=pace,
+        same=lambda ours, peer: "" if ours[1] == peer[1] else f"{ours[1]} and {peer[1]} regions",
+    )
+
+
+def _walk(widths: Widths, method: str) -> Callable[[], tuple[int, int]]:
+    """Ready an engine, its arrays laid out; a call gives its steps and leaves."""
     question = Question.ask(
         seeded_network(*widths),
         _UNIT,
@@ -214,10 +227,15 @@ def _work(widths: Widths, method: str) -> tuple[int, int]:
         tolerance=1e-9,
         keep=("signs",),
     )
-    walk, found = question.walk(question.problem(), np.zeros(0, dtype=np.uint8)), 0
-    while not walk.finished:
-        found += walk.advance(4_096, 10**6).count
-    return walk.work, found
+    problem = question.problem()
+
+    def walk() -> tuple[int, int]:
+        started, found = question.walk(problem, np.zeros(0, dtype=np.uint8)), 0
+        while not started.finished:
+            found += started.advance(4_096, 10**6).leaves
+        return started.work, found
+
+    return walk
 
 
 def _same_regions(widths: Widths, ours: RegionReport, peer: RegionReport) -> str:

@@ -83,7 +83,7 @@ def walk(
     words, points = [], []
     while not running.finished:
         batch = running.advance(leaves, work)
-        assert batch.count == len(batch.words) == len(batch.points)
+        assert batch.leaves == len(batch.words) == len(batch.points)
         words.append(batch.words)
         points.append(batch.points)
     count = sum(len(batch) for batch in words)

@@ -189,7 +189,7 @@ class TestAdvance:
             words, points = [], []
             while not running.finished:
                 batch = running.advance(leaves, work)
-                assert batch.count <= leaves
+                assert batch.leaves <= leaves
                 words.append(batch.words)
                 points.append(batch.points)
             lists.append((np.concatenate(words), np.concatenate(points), running.work))
@@ -214,22 +214,22 @@ class TestAdvance:
     def test_a_finished_walk_has_no_more(self) -> None:
         problem, _ = random_problem((2, 3), 14)
         running = LayerwiseWalk(problem, Order(NONE))
-        assert running.advance(10**6, 10**6).count > 0
+        assert running.advance(10**6, 10**6).leaves > 0
         assert running.finished
-        assert running.advance(10, 10).count == 0
+        assert running.advance(10, 10).leaves == 0
 
     def test_counts_alone(self) -> None:
         problem, _ = random_problem((2, 5, 4), 12)
         expected = len(walk(LP, problem).bits)
         running = LayerwiseWalk(problem, Order(NONE, witnesses=False, listing=False))
         batch = running.advance(10**6, 10**6)
-        assert (batch.count, batch.words.shape, batch.points.shape) == (expected, (0, 1), (0, 2))
+        assert (batch.leaves, batch.words.shape, batch.points.shape) == (expected, (0, 1), (0, 2))
 
     def test_signs_without_points(self) -> None:
         problem, _ = random_problem((2, 5, 4), 12)
         running = LayerwiseWalk(problem, Order(NONE, witnesses=False))
         batch = running.advance(10**6, 10**6)
-        assert (len(batch.words), batch.points.shape) == (batch.count, (0, 2))
+        assert (len(batch.words), batch.points.shape) == (batch.leaves, (0, 2))
 
     def test_more_than_64_decisions(self) -> None:
         slopes, biases = np.zeros((70, 1)), np.tile([1.0, -1.0], 35)

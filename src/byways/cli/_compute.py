@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from byways.cli._errors import Misuse, as_misuse
 from byways.cli._progress import LiveLine
+from byways.core.errors import RunMismatchError
 from byways.core.progress import as_progress
 from byways.regions._bounds import refuse_if_astronomical
 from byways.regions._gather import Answer, Limits, Manner, _Collector, gather
@@ -68,12 +70,35 @@ def worker_count(text: str) -> int | None:
     return int(text)
 
 
-def count_earlier(run_dir: Path | None) -> int:
-    """Count the tasks that earlier sessions left in a run directory."""
+def count_earlier(question: Question, run_dir: Path | None) -> int:
+    """Count the tasks that earlier sessions left in a run directory.
+
+    Raises:
+        RunMismatchError: If they belong to another question.
+    """
     if run_dir is None or not (run_dir / "manifest.json").is_file():
         return 0
+    _compare(load_question(run_dir), question, run_dir)
     with RunDirectory.open(run_dir) as run:
         return run.status().tasks
+
+
+def _compare(stored: Question, asked: Question, run_dir: Path) -> None:
+    """Refuse another question, in words that a person can act on."""
+    advice = f"use another --run-dir, or byways resume {shlex.quote(str(run_dir))} for the old run"
+    place = f"--run-dir was {str(run_dir)!r}, which belongs to another run"
+    if stored.chain.digest() != asked.chain.digest():
+        widths = " -> ".join(map(str, stored.chain.widths))
+        raise RunMismatchError(f"{place}: its network is another one, {widths}; {advice}")
+    if stored.listing != asked.listing:
+        kinds = "lists regions and this one counts", "counts and this one lists regions"
+        raise RunMismatchError(f"{place}: it {kinds[not stored.listing]}; {advice}")
+    now = asked.parameters()
+    for name, value in stored.parameters().items():
+        if value != now[name]:
+            raise RunMismatchError(
+                f"{place}: its {name} was {value!r} and is {now[name]!r} now; {advice}"
+            )
 
 
 def answer(
@@ -126,9 +151,7 @@ def recall(question: Question, run_dir: Path) -> Answer:
     return replace(collector.answer(outcome), seconds=spent)
 
 
-def _known(
-    question: Question, known: dict[str, Result]
-) -> Generator[Plan | Result, None, None]:
+def _known(question: Question, known: dict[str, Result]) -> Generator[Plan | Result, None, None]:
     """Give the plan and the results that are there."""
     if not known:
         return

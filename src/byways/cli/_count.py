@@ -37,6 +37,6 @@ def count(
     found = _inputs.read_source(network, source)
     question = _compute.ask(found.chain, _inputs.read_domain(domain, found), how, listing=False)
     bounds, number = _compute.limits(limits), _compute.worker_count(workers)
-    earlier = _compute.count_earlier(run_dir)
+    earlier = _compute.count_earlier(question, run_dir)
     answer = _compute.answer(question, bounds, workers=number, run_dir=run_dir, refuse=True)
-    return Outputs(json=json, run_dir=run_dir).give(question, answer, found, earlier)
+    return Outputs(json=json, run_dir=run_dir).give(question, answer, found, earlier=earlier)

@@ -41,6 +41,7 @@ def read_source(network: Path | None, options: SourceOptions) -> Source:
     """Read the network.
 
     Raises:
+        FileNotFoundError: If the file is not there.
         Misuse: If there is none, or there are two.
     """
     if options.example is not None:
@@ -169,7 +170,7 @@ def _fields(path: Path, option: str, names: tuple[str, ...]) -> dict[str, Any]:
         if path.suffix == ".json":
             fields = dict(json.loads(path.read_text()))
         elif path.suffix == ".csv":
-            table = np.genfromtxt(path, delimiter=",", names=True, dtype=np.float64)
+            table: Any = np.genfromtxt(path, delimiter=",", names=True, dtype=np.float64)
             fields = {name: table[name] for name in table.dtype.names or ()}
         else:
             with np.load(path, allow_pickle=False) as stored:

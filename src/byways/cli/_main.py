@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _forget_stdout()
         code = COMPLETE
     except KeyboardInterrupt:
-        _complain("interrupted before there was anything to report")
+        _complain("interrupted; a run directory keeps what was finished, see byways resume --help")
         code = PARTIAL
     return code
 
@@ -67,7 +67,7 @@ def _run(words: list[str]) -> int:
         raise
     except (CycloptsError, Misuse) as error:
         return _fail(error, MISUSE, words)
-    except Exception as error:  # noqa: BLE001  the last stop: a person reads one line, not a traceback
+    except Exception as error:  # the last stop: a person reads one line, not a traceback
         return _fail(error, ERROR, words)
     return outcome if isinstance(outcome, int) else COMPLETE
 

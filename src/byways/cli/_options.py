@@ -129,9 +129,9 @@ class MethodOptions:
     solver: Annotated[
         Literal["auto", "highs", "scipy", "gurobi"], Parameter(help="For --method lp.")
     ] = "auto"
-    tolerance: Annotated[
-        float, Parameter(help="Decisions closer to zero count as ambiguous.")
-    ] = 1e-9
+    tolerance: Annotated[float, Parameter(help="Decisions closer to zero count as ambiguous.")] = (
+        1e-9
+    )
 
 
 @Parameter(name="*", group=_RUN)

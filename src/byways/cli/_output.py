@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from byways.cli._inputs import Source
+    from byways.cli._picture import Picture
     from byways.regions._gather import Answer
     from byways.regions._question import Question
 
@@ -34,8 +35,8 @@ class Outputs:
     csv: Path | None = None
     run_dir: Path | None = None
 
-    def check(self, question: Question, source: Source) -> None:
-        """Refuse before the work starts what would fail after it.
+    def prepare(self, question: Question, source: Source) -> Picture | None:
+        """Refuse before the work starts what would fail after it; plan the picture.
 
         Raises:
             Misuse: If a file is asked for that a count, or such a domain, cannot give.
@@ -51,16 +52,19 @@ class Outputs:
                 raise Misuse(f"{option} was {str(path)!r}, which is a directory; name a file")
         if self.points is not None and self.plot is None:
             raise Misuse("--points was given without --plot; add --plot FILE, the picture")
-        if self.plot is not None:
-            from byways.cli._picture import check
+        if self.plot is None:
+            return None
+        from byways.cli._picture import plan
 
-            check(self.plot, self.points, question, source)
+        return plan(self.plot, self.points, question, source)
 
     def give(
         self,
         question: Question,
         found: Answer | RegionReport,
         source: Source,
+        *,
+        picture: Picture | None = None,
         earlier: int = 0,
     ) -> int:
         """Write files, print the summary, and give the exit code."""
@@ -68,23 +72,17 @@ class Outputs:
             report: RegionReport | None = found
         else:
             report = RegionReport.assemble(question, found) if question.listing else None
-        interrupted = found.outcome is Outcome.INTERRUPTED and self.run_dir is not None
-        files = {} if report is None else self._write(report, source)
+        files = {} if report is None else self._write(report, picture)
         if self.run_dir is not None:
-            files["run dir"] = str(self.run_dir)
+            files["run_dir"] = str(self.run_dir)
         summary = summarize(
-            question, found, source=source.name, report=report, earlier=earlier
-        ).with_files(files)
-        if self.json:
-            print(json.dumps(as_json(summary), indent=2))
-        else:
-            print(table(summary))
+            question, found, source=source.name, report=report, earlier=earlier, files=files
+        )
+        print(json.dumps(as_json(summary), indent=2) if self.json else table(summary))
         sys.stdout.flush()
-        if interrupted:
-            print(f"byways: to go on: byways resume {self.run_dir}", file=sys.stderr)
         return COMPLETE if found.outcome.complete else PARTIAL
 
-    def _write(self, report: RegionReport, source: Source) -> dict[str, str]:
+    def _write(self, report: RegionReport, picture: Picture | None) -> dict[str, str]:
         """Write the files that were asked for."""
         files = {}
         if self.save is not None:
@@ -94,11 +92,10 @@ class Outputs:
         if self.csv is not None:
             _write_rows(report, self.csv)
             files["rows"] = str(self.csv)
-        if self.plot is not None:
-            from byways.cli._picture import draw
-
-            draw(report, self.plot, self.points, source)
-            files["picture"] = str(self.plot)
+        # Whoever stops a run wants it to stop; the picture can be had from byways report.
+        if picture is not None and report.outcome is not Outcome.INTERRUPTED:
+            picture.draw(report)
+            files["picture"] = str(picture.path)
         return files
 
 

@@ -30,7 +30,7 @@ class LiveLine:
 
     def __init__(self) -> None:
         self._event: ProgressEvent | None = None
-        self._first: tuple[float, int, float] | None = None  # time, found, share at the first event
+        self._first: tuple[float, int, float] | None = None  # time, found, share at the first look
         self._start = time.monotonic()
         self._over = threading.Event()
         self._live = sys.stderr.isatty()
@@ -40,8 +40,6 @@ class LiveLine:
 
     def __call__(self, event: ProgressEvent) -> None:
         """Take an event; the thread shows it."""
-        if self._first is None:
-            self._first = (time.monotonic(), event.found, event.fraction or 0.0)
         self._event = event
 
     def __enter__(self) -> Self:
@@ -78,9 +76,11 @@ class LiveLine:
             elif compiling and not said_compiling:
                 said_compiling = True
                 print(f"byways: {_COMPILING}", file=sys.stderr, flush=True)
-            elif not self._live and elapsed >= due and self._event is not None:
-                due = elapsed + _LINE_EVERY
-                print(self._text(elapsed), file=sys.stderr, flush=True)
+            elif not self._live and elapsed > _QUIET and self._event is not None:
+                text = self._text(elapsed)
+                if elapsed >= due and self._first and elapsed > self._first[0] + _QUIET:
+                    due = elapsed + _LINE_EVERY
+                    print(text, file=sys.stderr, flush=True)
         if self._shown:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
@@ -98,21 +98,20 @@ class LiveLine:
         print(f"\r\x1b[K{text[:room]}", end="", file=sys.stderr, flush=True)
 
     def _text(self, elapsed: float) -> str:
-        event, first = self._event, self._first
-        if event is None or first is None:
-            return f"looking ...   {clock(elapsed)}"
-        since = time.monotonic() - first[0]
+        event = self._event
+        if event is None:
+            return f"looking ...   {clock(elapsed)} elapsed"
         share = event.fraction or 0.0
-        # Work of earlier sessions arrives at once with the first events, and is not this rate's.
-        rate = (event.found - first[1]) / since if since > 0.0 else 0.0
-        gained = share - first[2]
-        left = since * (1 - share) / gained if gained > 0 else None
+        # Work of earlier sessions is there at the first look: it says nothing about this rate.
+        if self._first is None:
+            self._first = (elapsed, event.found, share)
+        since, gained = elapsed - self._first[0], share - self._first[2]
+        rate = (event.found - self._first[1]) / since if since > _QUIET else 0.0
+        left = since * (1 - share) / gained if gained > 0 and since > _QUIET else None
         return progress_text(event.found, share, rate, elapsed, left)
 
 
-def progress_text(
-    found: int, share: float, rate: float, elapsed: float, left: float | None
-) -> str:
+def progress_text(found: int, share: float, rate: float, elapsed: float, left: float | None) -> str:
     """Write the line.
 
     >>> progress_text(12345, 0.25, 2000.0, 6.0, 18.0)

@@ -36,8 +36,8 @@ def resume(
     found = _inputs.known_example(question.chain)
     bounds, number = _compute.limits(limits), _compute.worker_count(workers)
     outputs = Outputs(json=json, plot=plot, points=points, save=save, run_dir=directory)
-    outputs.check(question, found)
-    earlier = _compute.count_earlier(directory)
+    picture = outputs.prepare(question, found)
+    earlier = _compute.count_earlier(question, directory)
     # Whoever resumes has seen the share explored, and can stop again without loss: no refusal.
     answer = _compute.answer(question, bounds, workers=number, run_dir=directory, refuse=False)
-    return outputs.give(question, answer, found, earlier)
+    return outputs.give(question, answer, found, picture=picture, earlier=earlier)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Summary", "as_json", "summarize"]
 
+_FEW = 3
 _RANKS_OF = 100_000  # regions; more are sampled evenly, since each takes a singular value problem
-_DIGITS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +66,13 @@ class Summary:
     task_seconds: float | None
     earlier: int
     digest: str | None
-    files: dict[str, str] = field(default_factory=dict)
+    files: dict[str, str]
 
     @property
     def rate(self) -> float | None:
         """Regions per second, of wall time if all were found in this session."""
         seconds = self.task_seconds if self.earlier else self.seconds
         return self.regions / seconds if seconds else None
-
-    def with_files(self, files: dict[str, str]) -> Summary:
-        """Give the same summary with the files that were written."""
-        return replace(self, files=files)
 
 
 def summarize(
@@ -85,10 +81,14 @@ def summarize(
     *,
     source: str,
     report: RegionReport | None,
-    earlier: int = 0,
+    earlier: int,
+    files: dict[str, str],
 ) -> Summary:
     """Collect the facts of a run."""
-    is_report = isinstance(found, RegionReport)
+    if isinstance(found, RegionReport):
+        total, spent = len(found), None
+    else:
+        total, spent = found.total, float(sum(part.seconds for part in found.results))
     ranks = None if report is None else _ranks(report)
     chain = question.chain
     return Summary(
@@ -100,7 +100,7 @@ def summarize(
         method=question.method,
         solver=question.solver if question.method == "lp" else None,
         tolerance=question.tolerance,
-        regions=len(found) if is_report else found.total,
+        regions=total,
         layer_counts=found.layer_counts,
         ranks=ranks,
         ranks_of=sum((ranks or {}).values()),
@@ -108,16 +108,17 @@ def summarize(
         outcome=found.outcome,
         explored=found.explored,
         seconds=found.seconds,
-        task_seconds=None if is_report else sum(part.seconds for part in found.results),
+        task_seconds=spent,
         earlier=earlier,
         digest=None if report is None else report.digest(),
+        files=files,
     )
 
 
 def as_json(summary: Summary) -> dict[str, Any]:
-    """Give what ``--json`` prints. The keys are part of the interface:
+    """Give what ``--json`` prints. The keys are part of the interface.
 
-    ``format`` ("byways.regions/1"), ``network`` (``source``, ``widths``, ``activations``,
+    They are ``format`` ("byways.regions/1"), ``network`` (``source``, ``widths``, ``activations``,
     ``digest``), ``domain``, ``method``, ``solver`` (null but for lp), ``tolerance``, ``regions``,
     ``layer_counts``, ``ranks`` (rank as text -> regions, null for a count), ``ranks_of`` (regions
     whose rank was computed), ``ambiguous``, ``outcome`` (COMPLETE, MAX_REGIONS, TIME_LIMIT or
@@ -170,7 +171,7 @@ def _box_text(box: Box) -> str:
     sides = [f"[{lo:.6g}, {hi:.6g}]" for lo, hi in zip(box.lower, box.upper, strict=True)]
     if len(set(sides)) == 1:
         return sides[0] + (f"^{box.dim}" if box.dim > 1 else "")
-    if box.dim <= 3:  # noqa: PLR2004  more would not fit a line
+    if box.dim <= _FEW:  # more would not fit a line
         return " x ".join(sides)
     fixed = f", {box.flat_axes.size} of them fixed" if box.flat_axes.size else ""
     widest = np.ptp([box.lower, box.upper], axis=0).max()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import shlex
 import textwrap
 from typing import TYPE_CHECKING
 
@@ -50,10 +52,21 @@ def _facts(summary: Summary) -> Iterator[tuple[str, str]]:
     if summary.digest is not None:
         yield "digest", summary.digest[:12]
     for kind, path in summary.files.items():
-        yield kind, path
+        yield kind.replace("_", " "), path
     if not summary.outcome.complete:
         yield "", ""
-        yield "partial", in_options(summary.outcome.value)
+        yield "partial", _what_next(summary)
+
+
+def _what_next(summary: Summary) -> str:
+    """Say why there is no more, and how to get it."""
+    run_dir = summary.files.get("run_dir")
+    if run_dir is None and summary.outcome.name == "INTERRUPTED":
+        return "interrupted; to be able to go on after a stop, give --run-dir DIR"
+    if run_dir is None:
+        return in_options(summary.outcome.value)
+    why = in_options(summary.outcome.value).partition(";")[0]
+    return f"{why}; to go on: byways resume {shlex.quote(run_dir)}"
 
 
 def _network(summary: Summary) -> str:
@@ -67,22 +80,26 @@ def _rank_lines(summary: Summary) -> Iterator[tuple[str, str]]:
     """Give one line per rank, with its share of the regions."""
     if not summary.ranks:
         return
-    sampled = "" if summary.ranks_of == summary.regions else f" of {summary.ranks_of:,} sampled"
     label = "map rank"
     wide = len(f"{max(summary.ranks.values()):,}")
     digits = len(str(max(summary.ranks)))
     for rank, count in summary.ranks.items():
-        yield label, f"{rank:>{digits}}   {count:>{wide},}   {_share(count, summary.ranks_of)}{sampled}"
+        share = _share(count, summary.ranks_of)
+        yield label, f"{rank:>{digits}}   {count:>{wide},}   {share}"
         label = ""
+    if summary.ranks_of < summary.regions:
+        yield "", f"(of {summary.ranks_of:,} regions, chosen evenly)"
 
 
 def _share(count: int, total: int) -> str:
     percent = 100 * count / total
-    return " <0.1 %" if percent < 0.05 else f"{percent:5.1f} %"  # noqa: PLR2004  else it reads 0.0
+    return " <0.1 %" if percent < 0.05 else f"{percent:5.1f} %"  # else it reads 0.0
 
 
 def _seconds(summary: Summary) -> str:
-    text = f"{summary.seconds:.3g}" if summary.seconds < 100 else f"{summary.seconds:,.0f}"  # noqa: PLR2004
-    if summary.earlier and summary.task_seconds:
-        text += f" (tasks of all sessions: {summary.task_seconds:.3g})"
+    text = f"{summary.seconds:.3g}" if summary.seconds < 100 else f"{summary.seconds:,.0f}"
+    if summary.earlier and summary.task_seconds is not None:
+        if math.isclose(summary.seconds, summary.task_seconds):
+            return f"{text} in the tasks of all sessions"
+        return f"{text}, and {summary.task_seconds:.3g} in the tasks of all sessions"
     return text

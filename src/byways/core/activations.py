@@ -44,7 +44,7 @@ class PiecewiseLinear:
         array([0., 2., 6.])
         >>> relu6.segment([-1.0, 2.0, 7.0])
         array([0, 1, 2], dtype=int8)
-        >>> relu6.piece(2)                            # slope and intercept
+        >>> relu6.piece(2)  # slope and intercept
         (0.0, 6.0)
     """
 
@@ -66,6 +66,10 @@ class PiecewiseLinear:
             raise ValueError(f'"breakpoints" must increase strictly, got {self.breakpoints!r}')
         if len(self.breakpoints) > np.iinfo(np.int8).max:
             raise ValueError(f'"breakpoints" has {len(self.breakpoints)} numbers; 127 are allowed')
+        # Plain floats, no -0.0: equal functions then have equal digests.
+        object.__setattr__(self, "breakpoints", tuple(float(t) + 0.0 for t in self.breakpoints))
+        object.__setattr__(self, "slopes", tuple(float(a) + 0.0 for a in self.slopes))
+        object.__setattr__(self, "offset", float(self.offset) + 0.0)
 
     def __call__(self, z: ArrayLike) -> NDArray[np.float64]:
         """Evaluate elementwise."""
@@ -90,11 +94,17 @@ class PiecewiseLinear:
         """Give slopes and intercepts of all pieces, each of shape ``(k + 1,)``."""
         slopes = np.array(self.slopes, dtype=np.float64)
         intercepts = np.zeros_like(slopes)
-        # Continuity at t_i: a_{i-1} t_i + c_{i-1} = a_i t_i + c_i.
-        for i, t in enumerate(self.breakpoints, start=1):
-            intercepts[i] = intercepts[i - 1] + (slopes[i - 1] - slopes[i]) * t
+        # Continuity at t_i: a_{i-1} t_i + c_{i-1} = a_i t_i + c_i. From the segment of 0 outward,
+        # so that the limits of a clamp come out without rounding.
         home = int(np.searchsorted(self.breakpoints, 0.0, side="left"))
-        return slopes, intercepts + (self.offset - intercepts[home])
+        intercepts[home] = self.offset
+        for i in range(home, len(self.breakpoints)):
+            intercepts[i + 1] = intercepts[i] + (slopes[i] - slopes[i + 1]) * self.breakpoints[i]
+        for i in range(home, 0, -1):
+            intercepts[i - 1] = (
+                intercepts[i] + (slopes[i] - slopes[i - 1]) * self.breakpoints[i - 1]
+            )
+        return slopes, intercepts
 
     @property
     def is_identity(self) -> bool:

@@ -24,7 +24,7 @@ class Affine:
     Example:
         >>> double = Affine(np.array([[2.0]]), np.array([0.0]))
         >>> shift = Affine(np.array([[1.0]]), np.array([3.0]))
-        >>> double.then(shift)(np.array([5.0]))     # shift after double
+        >>> double.then(shift)(np.array([5.0]))  # shift after double
         array([13.])
     """
 

@@ -44,7 +44,7 @@ def finite(values: ArrayLike, name: str, ndim: int | None = None) -> NDArray[np.
         first = tuple(int(i) for i in np.argwhere(bad)[0])
         raise DomainError(
             f'"{name}" has {int(bad.sum())} values that are NaN or infinite, the first at index '
-            f"{first}: {array[first]!r}; finite numbers are needed"
+            f"{first}: {float(array[first])!r}; finite numbers are needed"
         )
     return array
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["interval_bounds"]
 
 _UNIT_ROUNDOFF = 2.0**-53
+_SMALLEST = 2.0**-1074
 
 
 def interval_bounds(chain: LayerChain, box: Box) -> list[tuple[Array, Array]]:
@@ -50,7 +51,7 @@ def interval_bounds(chain: LayerChain, box: Box) -> list[tuple[Array, Array]]:
         >>> from byways.core import Box, LayerChain
         >>> chain = LayerChain.from_arrays([([[1.0], [-1.0]], [0.0, 0.0]), ([[1.0, 1.0]], [0.0])])
         >>> (low, high) = interval_bounds(chain, Box([-1.0], [2.0]))[-1]
-        >>> bool(-1e-12 < low[0] <= 0 and 3 <= high[0] < 3 + 1e-12)      # the true range is [0, 2]
+        >>> bool(-1e-12 < low[0] <= 0 and 3 <= high[0] < 3 + 1e-12)  # the true range is [0, 2]
         True
     """
     if box.dim != chain.input_size:
@@ -74,7 +75,9 @@ def _through_linear(layer: Layer, low: Array, high: Array) -> tuple[Array, Array
     gamma = terms / (1 - terms)
     middle = layer.map.apply(center) + layer.bias
     error = magnitude.apply(np.abs(center) + radius) + np.abs(layer.bias)
-    spread = magnitude.apply(radius) + 2 * gamma * error
+    # A product that underflows is wrong by up to half the smallest number, whatever its size.
+    underflow = (layer.map.shape[1] + 2) * _SMALLEST
+    spread = magnitude.apply(radius) + 2 * gamma * error + underflow
     return np.nextafter(middle - spread, -np.inf), np.nextafter(middle + spread, np.inf)
 
 
@@ -93,11 +96,12 @@ def _through_activation(
     exact = set(activation.slopes) <= {-1.0, 0.0, 1.0} and set(activation.breakpoints) == {0.0}
     if exact and activation.offset == 0:
         return lower, upper
-    return lower - slack, upper + slack
+    return np.nextafter(lower - slack, -np.inf), np.nextafter(upper + slack, np.inf)
 
 
 def _size(activation: PiecewiseLinear, low: Array, high: Array) -> Array:
     """Bound the terms ``slope * z`` and ``intercept`` that an activation adds up."""
     slopes, intercepts = activation.pieces()
     size: Array = np.abs(slopes).max() * np.maximum(np.abs(low), np.abs(high))
-    return size + np.abs(intercepts).max()
+    size += np.abs(intercepts).max()
+    return size

@@ -11,8 +11,8 @@ import numpy as np
 
 from byways.core.activations import PiecewiseLinear, identity, relu
 from byways.core.affine import Affine
-from byways.core.arrays import frozen
-from byways.core.errors import ShapeError
+from byways.core.arrays import finite, frozen
+from byways.core.errors import ConversionError, ShapeError
 from byways.core.files import read_npz, write_npz
 from byways.core.maps import DenseMap, LinearMap, map_from_state
 
@@ -47,8 +47,8 @@ class Layer:
     activation: PiecewiseLinear = identity
 
     def __post_init__(self) -> None:
-        if not isinstance(self.map, LinearMap):
-            object.__setattr__(self, "map", DenseMap(self.map))
+        if not isinstance(self.map, LinearMap):  # a plain matrix, against the annotation
+            object.__setattr__(self, "map", DenseMap(self.map))  # type: ignore[unreachable]
         object.__setattr__(self, "bias", frozen(self.bias, "bias", 1))
         if self.bias.size != self.map.shape[0]:
             raise ShapeError(
@@ -201,13 +201,11 @@ class LayerChain:
 
         Raises:
             ShapeError: If the segment vector has the wrong length.
+            TypeError: If segments are not integers.
+            ValueError: If a unit has no such segment.
             IndexError: If there is no such layer.
         """
-        vector = np.asarray(segments)
-        if vector.shape[-1:] != (self.units,):
-            raise ShapeError(
-                f'"segments" has shape {vector.shape}; its last axis must have {self.units} entries'
-            )
+        vector = self._segments(segments)
         stop = range(len(self.layers))[-1 if layer is None else layer]
         result = Affine.identity(self.input_size)
         used = 0
@@ -247,7 +245,11 @@ class LayerChain:
         Raises:
             ConversionError: If the file is not a saved chain.
         """
-        return cls.from_state(read_npz(path, _FORMAT))
+        arrays = read_npz(path, _FORMAT)
+        try:
+            return cls.from_state(arrays)
+        except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            raise ConversionError(f"{str(path)!r} does not describe a chain: {error!r}") from error
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Give the arrays that ``from_state`` turns back into this chain."""
@@ -268,7 +270,9 @@ class LayerChain:
         for i, described in enumerate(json.loads(str(arrays["layers"]))):
             prefix = f"{i}.map."
             parts = {
-                name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)
+                name.removeprefix(prefix): a
+                for name, a in arrays.items()
+                if name.startswith(prefix)
             }
             given = described["activation"]
             activation = PiecewiseLinear(
@@ -278,8 +282,30 @@ class LayerChain:
             layers.append(Layer(linear, arrays[f"{i}.bias"], activation))
         return cls(tuple(layers))
 
+    def _segments(self, segments: ArrayLike) -> NDArray[np.integer[Any]]:
+        vector: NDArray[Any] = np.asarray(segments)
+        if vector.shape[-1:] != (self.units,):
+            raise ShapeError(
+                f'"segments" has shape {vector.shape}; its last axis must have {self.units} entries'
+            )
+        if vector.size and vector.dtype.kind not in "biu":
+            raise TypeError(f'"segments" has dtype {vector.dtype}; integers are needed')
+        hidden = [self.layers[i] for i in self.hidden]
+        most = np.concatenate(
+            [np.zeros(0, np.intp)]
+            + [np.full(layer.width, len(layer.activation.breakpoints)) for layer in hidden]
+        )
+        wrong = np.argwhere((vector < 0) | (vector > most))
+        if wrong.size:
+            first = tuple(int(i) for i in wrong[0])
+            raise ValueError(
+                f'"segments" is {vector[first]} at index {first}; that unit has segments '
+                f"0 to {most[first[-1]]}"
+            )
+        return vector
+
     def _inputs(self, x: ArrayLike) -> Array:
-        values = np.asarray(x, dtype=np.float64)
+        values = finite(x, "x")
         if values.shape[-1:] != (self.input_size,):
             raise ShapeError(
                 f'"x" has shape {values.shape}; its last axis must have {self.input_size} entries'

@@ -55,8 +55,8 @@ class Box:
         if wrong.size:
             i = int(wrong[0])
             raise DomainError(
-                f"the box is empty in coordinate {i}: lower {self.lower[i]!r} is above upper "
-                f"{self.upper[i]!r}; swap them"
+                f"the box is empty in coordinate {i}: lower {float(self.lower[i])!r} is above "
+                f"upper {float(self.upper[i])!r}; swap them"
             )
 
     @classmethod
@@ -76,11 +76,17 @@ class Box:
         Raises:
             DomainError: If ``eps`` is negative or the centre lies so far outside ``clip`` that
                 nothing is left.
+            ShapeError: If ``eps`` has another length than the centre.
         """
         center = finite(x, "x").ravel()
         radius = finite(eps, "eps").ravel()
         if np.any(radius < 0):
             raise DomainError(f'"eps" was {eps!r}; it must not be negative')
+        if radius.size not in (1, center.size):
+            raise ShapeError(
+                f'"eps" has {radius.size} numbers for {center.size} coordinates; give one, or one '
+                "per coordinate"
+            )
         lower, upper = center - radius, center + radius
         if clip is not None:
             lower, upper = np.maximum(lower, clip[0]), np.minimum(upper, clip[1])
@@ -104,9 +110,9 @@ class Box:
 
     def contains(self, x: ArrayLike) -> NDArray[np.bool_]:
         """Tell for points of shape ``(..., n)`` whether they lie in the closed box."""
-        points = np.asarray(x, dtype=np.float64)
-        inside: NDArray[np.bool_] = ((points >= self.lower) & (points <= self.upper)).all(axis=-1)
-        return inside
+        points = _points(x, self.dim)
+        within = (points >= self.lower) & (points <= self.upper)
+        return np.asarray(within.all(axis=-1))
 
     def sample(self, rng: np.random.Generator, n: int) -> Array:
         """Draw ``n`` uniform points, shape ``(n, dim)``."""
@@ -151,7 +157,7 @@ class Polytope:
     b: Array
     box: Box
 
-    def __init__(self, A: ArrayLike, b: ArrayLike, box: Box) -> None:  # noqa: N803  the formula's name
+    def __init__(self, A: ArrayLike, b: ArrayLike, box: Box) -> None:
         if not isinstance(box, Box):
             raise TypeError(f'"box" was {box!r}; a Polytope lies inside a byways.Box')
         object.__setattr__(self, "A", frozen(A, "A", 2))
@@ -170,6 +176,12 @@ class Polytope:
 
     def contains(self, x: ArrayLike) -> NDArray[np.bool_]:
         """Tell for points of shape ``(..., n)`` whether they lie in the closed polytope."""
-        points = np.asarray(x, dtype=np.float64)
-        inside: NDArray[np.bool_] = (points @ self.A.T <= self.b).all(axis=-1)
-        return inside & self.box.contains(points)
+        points = _points(x, self.dim)
+        return np.asarray((points @ self.A.T <= self.b).all(axis=-1)) & self.box.contains(points)
+
+
+def _points(x: ArrayLike, dim: int) -> Array:
+    points = np.asarray(x, dtype=np.float64)
+    if points.shape[-1:] != (dim,):
+        raise ShapeError(f'"x" has shape {points.shape}; its last axis must have {dim} entries')
+    return points

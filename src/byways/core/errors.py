@@ -63,6 +63,10 @@ class TasksFailedError(BywaysError):
         super().__init__(message)
         self.keys = keys
 
+    def __reduce__(self) -> tuple[type[TasksFailedError], tuple[str, tuple[str, ...]]]:
+        # Exceptions cross process borders, and pickle passes only the message on by itself.
+        return type(self), (str(self), self.keys)
+
 
 class JournalError(BywaysError):
     """A damaged file of a run directory.
@@ -76,3 +80,6 @@ class JournalError(BywaysError):
         super().__init__(message)
         self.file = file
         self.line = line
+
+    def __reduce__(self) -> tuple[type[JournalError], tuple[str, Path, int]]:
+        return type(self), (str(self), self.file, self.line)

@@ -7,6 +7,8 @@ the matrix once.
 from __future__ import annotations
 
 import itertools
+import math
+import operator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 __all__ = ["ConvMap", "DenseMap", "LinearMap", "SparseMap", "map_from_state"]
+
+_CONV_SIZES = ("input_shape", "stride", "padding", "dilation", "groups")
 
 
 @runtime_checkable
@@ -152,9 +156,13 @@ class SparseMap(_MatrixBacked):
         from scipy.sparse import csr_array
 
         result = csr_array(matrix, copy=True)
+        # Without this check an index out of range would read foreign memory later.
+        result.check_format(full_check=True)
         result.data = finite(result.data, "matrix.data", 1)
         result.sum_duplicates()
         result.eliminate_zeros()
+        for part in (result.data, result.indices, result.indptr):
+            part.setflags(write=False)
         object.__setattr__(self, "_matrix", result)
 
     @property
@@ -224,11 +232,11 @@ class ConvMap(_MatrixBacked):
                 "(channels, height, width)"
             )
         for name, value in (("stride", stride), ("padding", padding), ("dilation", dilation)):
-            given = (value,) * axes if isinstance(value, int) else tuple(int(v) for v in value)
+            given = _sizes(value, axes)
             if len(given) != axes or min(given) < (0 if name == "padding" else 1):
                 raise ShapeError(f'"{name}" was {value!r}; give one size per spatial axis ({axes})')
             object.__setattr__(self, name, given)
-        shape = tuple(int(size) for size in input_shape)
+        shape = tuple(operator.index(size) for size in input_shape)
         if groups < 1 or kernel.shape[0] % groups or kernel.shape[1] * groups != shape[0]:
             raise ShapeError(
                 f'"weight" of shape {kernel.shape} with groups={groups} does not fit '
@@ -282,17 +290,15 @@ class ConvMap(_MatrixBacked):
         out, within = np.divmod(np.arange(out_channels * per_group), per_group)
         channel = (out // (out_channels // self.groups)) * per_group + within
         to, source = _flatten(hits, self.output_shape[1:], self.input_shape[1:])
-        values = self.weight[(slice(None), slice(None), *(hit[0] for hit in hits))].reshape(-1)
+        taps: tuple[Any, ...] = (slice(None), slice(None), *(hit[0] for hit in hits))
+        values = self.weight[taps].reshape(-1)
         rows = out[:, None] * int(np.prod(self.output_shape[1:])) + to
         columns = channel[:, None] * int(np.prod(self.input_shape[1:])) + source
         return rows.ravel(), columns.ravel(), np.repeat(values, to.size)
 
     def state(self) -> tuple[str, dict[str, NDArray[Any]]]:
         """Give kind and arrays."""
-        integers = {
-            name: np.array(getattr(self, name), dtype=np.int64)
-            for name in ("input_shape", "stride", "padding", "dilation", "groups")
-        }
+        integers = {name: np.array(getattr(self, name), dtype=np.int64) for name in _CONV_SIZES}
         return "conv", {"weight": self.weight, **integers}
 
 
@@ -311,14 +317,20 @@ def map_from_state(kind: str, arrays: dict[str, NDArray[Any]]) -> LinearMap:
         rows, columns = (int(n) for n in arrays["shape"])
         return SparseMap(csr_array(parts, shape=(rows, columns)))
     if kind == "conv":
-        integers = {name: a.tolist() for name, a in arrays.items() if name != "weight"}
-        return ConvMap(arrays["weight"], **integers)
+        return ConvMap(arrays["weight"], **{name: arrays[name].tolist() for name in _CONV_SIZES})
     raise ValueError(f"unknown kind of linear map {kind!r}; known are dense, sparse, conv")
+
+
+def _sizes(value: int | Sequence[int], axes: int) -> tuple[int, ...]:
+    """Give one size per axis; NumPy's integers are integers, 1.5 is not."""
+    if isinstance(value, (int, np.integer)):
+        return (int(value),) * axes
+    return tuple(operator.index(v) for v in value)
 
 
 def _rows_times(matrix: csr_array, x: Array) -> Array:
     """Multiply every row of ``x (..., n)`` by the matrix."""
-    flat = x.reshape(-1, x.shape[-1])
+    flat = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])  # -1 fails where a layer has no units
     product: Array = np.ascontiguousarray((matrix @ flat.T).T)
     return product.reshape(*x.shape[:-1], matrix.shape[0])
 

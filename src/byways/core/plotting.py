@@ -15,11 +15,23 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-__all__ = ["INK", "axes", "categorical", "new_axes", "save_figure", "sequential"]
+__all__ = [
+    "INK",
+    "add_polygons",
+    "add_segments",
+    "axes",
+    "categorical",
+    "colorbar",
+    "new_axes",
+    "save_figure",
+    "sequential",
+]
 
 INK = "#22252b"
+_PALE, _SPAN = 0.08, 0.8  # the part of the colour map in use: neither white nor black
 _HUES = (
-    "#4c78a8 #f58518 #54a24b #e45756 #72b7b2 #b279a2 #eeca3b #9d755d #ff9da6 #8a8f98".split()
+    *("#4c78a8", "#f58518", "#54a24b", "#e45756", "#72b7b2"),
+    *("#b279a2", "#eeca3b", "#9d755d", "#ff9da6", "#8a8f98"),
 )
 
 
@@ -56,7 +68,7 @@ def save_figure(ax: Axes, path: str | Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = target.with_name(f".{target.name}.part")
     try:
-        figure.savefig(draft, dpi=160, format=ending)
+        figure.savefig(draft, dpi=160, format=ending, bbox_inches="tight")
         draft.replace(target)
     finally:
         draft.unlink(missing_ok=True)
@@ -76,5 +88,45 @@ def sequential(values: NDArray[Any]) -> NDArray[np.float64]:
 
     numbers = np.asarray(values, dtype=np.float64)
     span = np.ptp(numbers) or 1.0
-    shades: NDArray[np.float64] = colormaps["YlGnBu"](0.08 + 0.8 * (numbers - numbers.min()) / span)
+    low = numbers.min(initial=np.inf)
+    shades: NDArray[np.float64] = colormaps["YlGnBu"](_PALE + _SPAN * (numbers - low) / span)
     return shades[:, :3]
+
+
+def colorbar(ax: Axes, values: NDArray[Any], label: str) -> None:
+    """Add the key to the colours that ``sequential`` gives the values."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import ListedColormap, Normalize
+
+    shades = ListedColormap(sequential(np.linspace(0.0, 1.0, 256)).tolist())
+    low, high = float(np.min(values)), float(np.max(values))
+    scale = Normalize(low, high if high > low else low + 1.0)
+    ax.figure.colorbar(ScalarMappable(scale, shades), ax=ax, label=label, shrink=0.85)
+
+
+def add_polygons(
+    ax: Axes, polygons: Sequence[NDArray[np.float64]], colors: NDArray[np.float64]
+) -> None:
+    """Fill polygons, shapes ``(k, 2)``, in one RGB colour each."""
+    from matplotlib.collections import PolyCollection
+
+    # A hairline in the fill's own colour hides the seams that smoothing leaves between neighbours.
+    filled = PolyCollection(polygons, facecolors=colors, edgecolors="face", linewidths=0.3)
+    ax.add_collection(filled, autolim=True)
+    ax.autoscale_view()
+
+
+def add_segments(
+    ax: Axes,
+    segments: NDArray[np.float64],
+    color: str | NDArray[np.float64],
+    width: float,
+    alpha: float,
+) -> None:
+    """Draw line segments, shape ``(m, 2, 2)``, in points of width and one colour."""
+    from matplotlib.collections import LineCollection
+
+    lines = LineCollection(
+        list(segments), colors=[color], linewidths=width, alpha=alpha, capstyle="round"
+    )
+    ax.add_collection(lines, autolim=False)

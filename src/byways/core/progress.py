@@ -91,7 +91,7 @@ class _Bar:
             self._bar = tqdm(total=1.0, desc=event.stage, bar_format=layout, leave=False)
         bar = self._bar
         rate = event.found / event.seconds if event.seconds > 0 else 0.0
-        bar.set_description(event.stage, refresh=False)
+        bar.set_description_str(event.stage, refresh=False)
         bar.set_postfix_str(f"{event.found:,} found, {rate:,.0f}/s {event.message}", refresh=False)
         bar.update(max(0.0, (event.fraction or 0.0) - bar.n))
         if event.total and event.done >= event.total:

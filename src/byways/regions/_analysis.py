@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from byways.core.affine import Affine
 from byways.core.domains import Box, Polytope
 from byways.core.errors import DomainError
 from byways.regions import _geometry
@@ -17,10 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
+    from scipy.sparse import csr_array
 
     from byways.regions._domains import Domain
     from byways.regions._report import RegionReport
-    from scipy.sparse import csr_array
 
     Array = NDArray[np.float64]
 
@@ -54,13 +53,15 @@ def ranks(report: RegionReport, layer: int) -> NDArray[np.int64]:
 def inside(domain: Domain, points: Array) -> NDArray[np.bool_]:
     """Tell which inputs lie in the closed domain; on a slice up to rounding."""
     if isinstance(domain, WholeSpace):
-        return np.isfinite(points).all(axis=-1)
+        finite: NDArray[np.bool_] = np.asarray(np.isfinite(points).all(axis=-1))
+        return finite
     if not isinstance(domain, Slice):
         return domain.contains(points)
     along = domain.coordinates(points)
     size = np.abs(points).max(axis=-1, initial=1.0)
     off = np.abs(domain(along) - points).max(axis=-1) > 1e-9 * size
-    return domain.box.contains(along) & ~off
+    on_slice: NDArray[np.bool_] = domain.box.contains(along) & ~off
+    return on_slice
 
 
 def to_domain_coordinates(domain: Domain, rows: Array) -> tuple[Array, Array]:
@@ -193,7 +194,7 @@ def decision_boundary(report: RegionReport) -> Array:
 
 def require_plane(report: RegionReport) -> None:
     """Refuse domains that are not bounded and two-dimensional."""
-    if report.problem.dim != 2 or report.problem.free.any():  # noqa: PLR2004  the plane
+    if report.problem.dim != 2 or report.problem.free.any():
         raise DomainError(
             f"this domain has {report.problem.dim} dimensions"
             f"{' and no bounds' if report.problem.free.any() else ''}; a picture needs a bounded "

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["arrangement_bound", "refuse_if_astronomical", "serra_bound"]
 
-# A laptop lists this many regions in hours, not minutes; beyond, a limit has to be chosen knowingly.
+# A laptop takes hours, not minutes, for this many; beyond, a limit has to be chosen knowingly.
 MANY = 10**10
 
 

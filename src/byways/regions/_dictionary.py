@@ -6,14 +6,15 @@ cell. Labels below ``d`` are coordinates: bounded ones live in [0, 1] without a 
 free ones anywhere. Labels from ``d`` on are slacks, >= 0. A nonbasic coordinate may be *flipped*:
 then its column stands for ``1 - s`` (bounded, sitting at its upper bound) or ``-s`` (free).
 
-The row after the last basic one, number ``n``, is the *candidate*: a function whose sign on the cell
-is asked for. Moves change it along with the rest.
+The row after the last basic one, number ``n``, is the *candidate*: a function whose sign on the
+cell is asked for. Moves change it along with the rest.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from byways.regions._compiled import compiled
 
 __all__ = ["copy_dictionary", "descend", "express", "pivot", "prune", "ratio_test", "rebuild"]
 
@@ -21,8 +22,8 @@ __all__ = ["copy_dictionary", "descend", "express", "pivot", "prune", "ratio_tes
 SMALL = 1e-11
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def express(rows, k, t, basic, nonbasic, flipped, slot, n, free):  # type: ignore[no-untyped-def]
+@compiled
+def express(rows, k, t, basic, nonbasic, flipped, slot, n, free):
     """Write a row over the coordinates as the candidate, a function of the nonbasic variables."""
     d = nonbasic.shape[1]
     for c in range(d + 1):
@@ -30,14 +31,12 @@ def express(rows, k, t, basic, nonbasic, flipped, slot, n, free):  # type: ignor
     t[slot, n, 0] = rows[k, 0]
     for c in range(d):
         label = nonbasic[slot, c]
-        if label < d:
-            a = rows[k, label + 1]
-            if flipped[slot, c]:
-                t[slot, n, c + 1] -= a
-                if not free[label]:
-                    t[slot, n, 0] += a
-            else:
-                t[slot, n, c + 1] += a
+        if label >= d:
+            continue
+        a = rows[k, label + 1]
+        t[slot, n, c + 1] += -a if flipped[slot, c] else a
+        if flipped[slot, c] and not free[label]:
+            t[slot, n, 0] += a
     for i in range(n):
         label = basic[slot, i]
         if label < d and rows[k, label + 1] != 0.0:
@@ -46,8 +45,8 @@ def express(rows, k, t, basic, nonbasic, flipped, slot, n, free):  # type: ignor
                 t[slot, n, c] += a * t[slot, i, c]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def ratio_test(t, basic, nonbasic, slot, n, column, free):  # type: ignore[no-untyped-def]
+@compiled
+def ratio_test(t, basic, nonbasic, slot, n, column, free):
     """Find how far the variable of a column (from 1) can rise, and the row that stops it.
 
     Row -1 means its own upper bound, or nothing if the step is infinite. Among rows that stop it
@@ -77,12 +76,12 @@ def ratio_test(t, basic, nonbasic, slot, n, column, free):  # type: ignore[no-un
     return step, row
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def pivot(t, basic, nonbasic, flipped, slot, n, row, column, free):  # type: ignore[no-untyped-def]
+@compiled
+def pivot(t, basic, nonbasic, flipped, slot, n, row, column, free):
     """Exchange the basic variable of a row with the nonbasic one of a column (from 1).
 
-    ``n + 1`` rows are updated, the candidate included. A bounded coordinate that leaves at its upper
-    bound leaves flipped.
+    ``n + 1`` rows are updated, the candidate included. A bounded coordinate that leaves at its
+    upper bound leaves flipped.
     """
     d = nonbasic.shape[1]
     leaving, entering = basic[slot, row], nonbasic[slot, column - 1]
@@ -112,8 +111,8 @@ def pivot(t, basic, nonbasic, flipped, slot, n, row, column, free):  # type: ign
     basic[slot, row], nonbasic[slot, column - 1] = entering, leaving
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def flip(t, nonbasic, flipped, slot, n, column, free):  # type: ignore[no-untyped-def]
+@compiled
+def flip(t, nonbasic, flipped, slot, n, column, free):
     """Send a nonbasic coordinate to its other bound, or turn a free one round."""
     bounded = not free[nonbasic[slot, column - 1]]
     for i in range(n + 1):
@@ -123,8 +122,8 @@ def flip(t, nonbasic, flipped, slot, n, column, free):  # type: ignore[no-untype
     flipped[slot, column - 1] = not flipped[slot, column - 1]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _entering(t, nonbasic, slot, n, free, smallest_label):  # type: ignore[no-untyped-def]
+@compiled
+def _entering(t, nonbasic, slot, n, free, smallest_label):
     """Choose a column along which the candidate falls: the steepest, or Bland's, or 0."""
     d = nonbasic.shape[1]
     column, best = 0, SMALL
@@ -143,12 +142,12 @@ def _entering(t, nonbasic, slot, n, free, smallest_label):  # type: ignore[no-un
     return column
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def descend(t, basic, nonbasic, flipped, slot, n, free, tolerance):  # type: ignore[no-untyped-def]
+@compiled
+def descend(t, basic, nonbasic, flipped, slot, n, free, tolerance):
     """Lower the candidate by the simplex method until an edge leads below ``-tolerance``.
 
-    Returns ``(column, pivots)``: the column of that edge; 0 if the candidate is nowhere lower on the
-    cell, its coefficients then being the Farkas multipliers; -1 if the method did not end.
+    Returns ``(column, pivots)``: the column of that edge; 0 if the candidate is nowhere lower on
+    the cell, its coefficients then being the Farkas multipliers; -1 if the method did not end.
     """
     patience = 20 + 4 * (t.shape[2] + n)
     pivots = 0
@@ -170,8 +169,8 @@ def descend(t, basic, nonbasic, flipped, slot, n, free, tolerance):  # type: ign
             return -1, pivots
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def copy_dictionary(t, basic, nonbasic, flipped, source, target, n):  # type: ignore[no-untyped-def]
+@compiled
+def copy_dictionary(t, basic, nonbasic, flipped, source, target, n):
     """Copy ``n + 1`` rows and all labels from one slot to another."""
     d = nonbasic.shape[1]
     for i in range(n + 1):
@@ -183,8 +182,8 @@ def copy_dictionary(t, basic, nonbasic, flipped, source, target, n):  # type: ig
         flipped[target, c] = flipped[source, c]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _can_bind(t, nonbasic, slot, row, free):  # type: ignore[no-untyped-def]
+@compiled
+def _can_bind(t, nonbasic, slot, row, free):
     """Tell whether a slack can reach 0 anywhere in the dictionary's cone."""
     d = nonbasic.shape[1]
     for c in range(1, d + 1):
@@ -194,29 +193,29 @@ def _can_bind(t, nonbasic, slot, row, free):  # type: ignore[no-untyped-def]
     return False
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def prune(t, basic, nonbasic, slot, n, free):  # type: ignore[no-untyped-def]
+@compiled
+def prune(t, basic, nonbasic, slot, n, free):
     """Drop the slacks that cannot reach 0 in the dictionary's cone; return the rows left.
 
     The cells below lie in that cone, so such a constraint is redundant for all of them.
     """
     d, m = nonbasic.shape[1], 0
     for i in range(n):
-        if basic[slot, i] < d or _can_bind(t, nonbasic, slot, i, free):
-            if m < i:
-                basic[slot, m] = basic[slot, i]
-                for c in range(d + 1):
-                    t[slot, m, c] = t[slot, i, c]
-            m += 1
+        if basic[slot, i] >= d and not _can_bind(t, nonbasic, slot, i, free):
+            continue
+        basic[slot, m] = basic[slot, i]
+        for c in range(d + 1):
+            t[slot, m, c] = t[slot, i, c]
+        m += 1
     return m
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def rebuild(t, basic, nonbasic, flipped, slot, n, free, rows, bits):  # type: ignore[no-untyped-def]
+@compiled
+def rebuild(t, basic, nonbasic, flipped, slot, n, free, rows, bits):
     """Compute a dictionary afresh from its labels, and drop rows that can never bind.
 
-    Rounding gathered in many moves is lost. ``rows[k]``, negated where ``bits[k]`` is 0, is the slack
-    with label ``d + k``. Returns the number of rows left.
+    Rounding gathered in many moves is lost. ``rows[k]``, negated where ``bits[k]`` is 0, is the
+    slack with label ``d + k``. Returns the number of rows left.
     """
     d = nonbasic.shape[1]
     slacks, coordinates = np.empty(n, np.int64), np.empty(n, np.int64)
@@ -245,13 +244,11 @@ def rebuild(t, basic, nonbasic, flipped, slot, n, free, rows, bits):  # type: ig
     return m
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _solve_for(  # type: ignore[no-untyped-def]
-    coordinates, unknowns, t, nonbasic, flipped, slot, free, rows, bits
-):
+@compiled
+def _solve_for(coordinates, unknowns, t, nonbasic, flipped, slot, free, rows, bits):
     """Write basic coordinates as functions of the nonbasic variables, into the first rows.
 
-    Each nonbasic slack is one linear equation for them; Gauss-Jordan with row exchanges.
+    Each nonbasic slack is one linear equation for them.
     """
     d = nonbasic.shape[1]
     system = np.zeros((unknowns, unknowns + d + 1))
@@ -267,30 +264,34 @@ def _solve_for(  # type: ignore[no-untyped-def]
         system[q, unknowns] = -sign * rows[k, 0]
         for e in range(d):
             label = nonbasic[slot, e]
-            if label < d:
-                a = sign * rows[k, label + 1]
-                if not flipped[slot, e]:
-                    system[q, unknowns + e + 1] -= a
-                else:
-                    system[q, unknowns + e + 1] += a
-                    if not free[label]:
-                        system[q, unknowns] -= a
+            if label >= d:
+                continue
+            a = sign * rows[k, label + 1]
+            system[q, unknowns + e + 1] += a if flipped[slot, e] else -a
+            if flipped[slot, e] and not free[label]:
+                system[q, unknowns] -= a
         q += 1
+    _eliminate(system, unknowns)
+    for j in range(unknowns):
+        for c in range(d + 1):
+            t[slot, j, c] = system[j, unknowns + c]
+
+
+@compiled
+def _eliminate(system, unknowns):
+    """Solve ``[A | B]`` in place by Gauss-Jordan elimination with row exchanges."""
+    columns = system.shape[1]
     for j in range(unknowns):
         best = j
         for q in range(j + 1, unknowns):
             if abs(system[q, j]) > abs(system[best, j]):
                 best = q
         inverse = 1.0 / system[best, j]
-        for c in range(unknowns + d + 1):
+        for c in range(columns):
             value = system[best, c] * inverse
             system[best, c] = system[j, c]
             system[j, c] = value
         for q in range(unknowns):
-            a = system[q, j]
-            if q != j and a != 0.0:
-                for c in range(j, unknowns + d + 1):
-                    system[q, c] -= a * system[j, c]
-    for j in range(unknowns):
-        for c in range(d + 1):
-            t[slot, j, c] = system[j, unknowns + c]
+            a = system[q, j] if q != j else 0.0
+            for c in range(j, columns):
+                system[q, c] -= a * system[j, c]

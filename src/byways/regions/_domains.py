@@ -53,8 +53,9 @@ class Slice:
         directions: ArrayLike,
         extent: float | tuple[float, float] | Box = 1.0,
     ) -> None:
-        point, rows = frozen(np.ravel(np.asarray(origin)), "origin", 1), frozen(
-            directions, "directions", 2
+        point, rows = (
+            frozen(np.ravel(np.asarray(origin)), "origin", 1),
+            frozen(directions, "directions", 2),
         )
         if rows.shape[1] != point.size or len(rows) == 0:
             raise ShapeError(
@@ -86,7 +87,7 @@ class Slice:
             DomainError: If they lie on one line.
         """
         corners = finite(points, "points", 2)
-        if len(corners) != 3 or corners.shape[1] < 2:  # noqa: PLR2004  a plane takes three
+        if len(corners) != 3 or corners.shape[1] < 2:
             raise ShapeError(f'"points" has shape {corners.shape}; three points are needed')
         origin = corners.mean(axis=0)
         first = corners[1] - corners[0]
@@ -144,7 +145,7 @@ def as_domain(domain: object, inputs: int) -> Domain:
         TypeError: If it is nothing that we know.
         DomainError: If it does not fit the network or has no interior.
     """
-    if isinstance(domain, tuple | list) and len(domain) == 2:  # noqa: PLR2004  a pair
+    if isinstance(domain, tuple | list) and len(domain) == 2:
         sides = [
             np.full(inputs, side) if np.ndim(side) == 0 else np.asarray(side) for side in domain
         ]
@@ -173,7 +174,7 @@ def _extent(extent: object, k: int) -> Box:
         numbers = finite(np.asarray(extent), "extent").ravel()
         if numbers.size == 1:
             numbers = np.array([-numbers[0], numbers[0]])
-        if numbers.size != 2:  # noqa: PLR2004  lower and upper
+        if numbers.size != 2:
             raise ShapeError(f'"extent" was {extent!r}; give a number, (lower, upper) or a Box')
         box = Box(np.full(k, numbers[0]), np.full(k, numbers[1]))
     if box.dim != k:

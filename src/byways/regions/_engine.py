@@ -37,26 +37,31 @@ class Batch(NamedTuple):
 
     words: NDArray[np.uint64]
     points: NDArray[np.float64]
-    count: int
+    leaves: int
 
 
 class Walk(Protocol):
-    """A depth-first walk that can be left and taken up again between batches.
+    """A depth-first walk that can be left and taken up again between batches."""
 
-    Attributes:
-        finished: Whether every leaf has been given.
-        layer_counts: Cells completed so far per stage, those inside the prefix not counted.
-        ambiguous: Decisions so far whose decisive number was within the tolerance of zero without
-            being zero.
-        explored: Share of the subtree that is done, each split giving half to either side.
-        work: Steps so far, in a unit of the engine (tests, pivots, programs solved).
-    """
+    @property
+    def finished(self) -> bool:
+        """Whether every leaf has been given."""
 
-    finished: bool
-    layer_counts: NDArray[np.int64]
-    ambiguous: int
-    explored: float
-    work: int
+    @property
+    def layer_counts(self) -> NDArray[np.int64]:
+        """Cells completed so far per stage, those inside the prefix not counted."""
+
+    @property
+    def ambiguous(self) -> int:
+        """Decisions whose decisive number was within the tolerance of zero without being zero."""
+
+    @property
+    def explored(self) -> float:
+        """Share of the subtree that is done, each split giving half to either side."""
+
+    @property
+    def work(self) -> int:
+        """Steps so far, in a unit of the engine (tests, pivots, programs solved)."""
 
     def advance(self, leaves: int, work: int) -> Batch:
         """Go on until about ``leaves`` more leaves or ``work`` more steps."""

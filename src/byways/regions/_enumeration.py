@@ -48,8 +48,8 @@ def enumerate_regions(
 ) -> RegionReport:
     """List every activation region of a network on a domain.
 
-    With pre-activations z(x) of all hidden units, the activation region of a sign vector is the open
-    set of inputs in the domain's interior where each z has its sign. The function finds every sign
+    With pre-activations z(x) of all hidden units, the activation region of a sign vector is the
+    open set of inputs in the domain's interior where each z has its sign. The function finds every sign
     vector whose region is not empty. It speaks of the real-arithmetic function with the network's
     float64 weights; each decision is made in float64, and those within ``tolerance`` of zero are
     counted as ambiguous. A region thinner than the tolerance counts as empty, and as ambiguous.
@@ -58,8 +58,8 @@ def enumerate_regions(
     of interruptions.
 
     Args:
-        network: A ``torch.nn.Module``, an ONNX file, a list of ``(W, b)`` pairs, a ``LayerChain`` or
-            the path of a saved one; see ``byways.as_chain``.
+        network: A ``torch.nn.Module``, an ONNX file, a list of ``(W, b)`` pairs, a ``LayerChain``
+            or the path of a saved one; see ``byways.as_chain``.
         domain: A ``Box``, a pair ``(lower, upper)`` of numbers or vectors, a ``Polytope``, a
             ``Slice``, or ``WholeSpace(d)``.
         method: ``"simplex"`` walks depth-first with one live dictionary, for any dimension;
@@ -260,5 +260,5 @@ def _walk(question: Question) -> Iterator[Region]:
         batch = walk.advance(_REGIONS_AT_ONCE, 10**6)
         signs = problem.segments(unpack(batch.words, problem.decisions))
         inputs = problem.embed(batch.points)
-        for k in range(batch.count):
+        for k in range(batch.leaves):
             yield Region(question.chain, signs[k], inputs[k] if question.witnesses else None)

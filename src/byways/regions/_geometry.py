@@ -68,9 +68,7 @@ def _lowest(row: Array, rows: Array) -> float:
     """Give the least value of a row where other rows are not negative."""
     from scipy.optimize import linprog
 
-    found = linprog(
-        row[1:], -rows[:, 1:], rows[:, 0], bounds=(None, None), method="highs-ds"
-    )
+    found = linprog(row[1:], -rows[:, 1:], rows[:, 0], bounds=(None, None), method="highs-ds")
     if found.status != 0:
         raise SolverError(f"HiGHS ended with: {found.message}")
     return float(found.fun + row[0])
@@ -83,6 +81,9 @@ def vertices(problem: Problem, rows: Array, inside: Array) -> Array:
         problem: For the number of dimensions.
         rows: All rows of the region and its domain.
         inside: A point strictly inside.
+
+    Raises:
+        DomainError: In too many dimensions.
     """
     d = problem.dim
     if d == 1:
@@ -99,7 +100,7 @@ def vertices(problem: Problem, rows: Array, inside: Array) -> Array:
     points = HalfspaceIntersection(halfspaces, inside).intersections
     points = points[np.isfinite(points).all(axis=1)]
     points = points[np.unique(np.round(points, 10), axis=0, return_index=True)[1]]
-    if d == 2:  # noqa: PLR2004  the plane
+    if d == 2:
         around = points - points.mean(axis=0)
         points = points[np.argsort(np.arctan2(around[:, 1], around[:, 0]))]
     return points

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from byways.regions._compiled import compiled
 from byways.regions._dictionary import descend, ratio_test
 
 __all__ = ["interior_point"]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def interior_point(t, basic, nonbasic, flipped, slot, n, free, tolerance, points, at):  # type: ignore[no-untyped-def]
+@compiled
+def interior_point(t, basic, nonbasic, flipped, slot, n, free, tolerance, points, at):
     """Write the mean of the vertex and its neighbours into ``points[at]``; the dictionary is spent.
 
-    At a simple vertex the neighbours span the space and their mean is interior. At a degenerate one
-    some edges have no length; then for every constraint that is still tight a vertex away from it is
-    sought, and all those points are averaged.
+    At a simple vertex the neighbours span the space and their mean is interior. At a degenerate
+    one some edges have no length; then for every constraint that is still tight a vertex away from
+    it is sought, and all those points are averaged.
     """
     d = nonbasic.shape[1]
     shares = np.zeros(d + 1)
@@ -39,10 +39,8 @@ def interior_point(t, basic, nonbasic, flipped, slot, n, free, tolerance, points
         points[at, c] /= count + 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _tight_constraints(  # type: ignore[no-untyped-def]
-    t, basic, nonbasic, flipped, slot, n, free, shares, tolerance, tight
-):
+@compiled
+def _tight_constraints(t, basic, nonbasic, flipped, slot, n, free, shares, tolerance, tight):
     """List the constraints whose slack is at most the tolerance, as ``2 label + side``.
 
     Side 1 is the upper bound of a coordinate; anything else has side 0.
@@ -74,10 +72,8 @@ def _tight_constraints(  # type: ignore[no-untyped-def]
     return count
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _away_from(  # type: ignore[no-untyped-def]
-    t, basic, nonbasic, flipped, slot, n, free, constraint, tolerance, shares, point
-):
+@compiled
+def _away_from(t, basic, nonbasic, flipped, slot, n, free, constraint, tolerance, shares, point):
     """Write a point of the cell into ``point`` where one constraint is not tight."""
     d = nonbasic.shape[1]
     label, upper = constraint // 2, constraint % 2 == 1
@@ -101,8 +97,8 @@ def _away_from(  # type: ignore[no-untyped-def]
     _evaluate(t, basic, nonbasic, flipped, slot, n, free, shares, point)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _evaluate(t, basic, nonbasic, flipped, slot, n, free, shares, point):  # type: ignore[no-untyped-def]
+@compiled
+def _evaluate(t, basic, nonbasic, flipped, slot, n, free, shares, point):
     """Turn values of the nonbasic variables into coordinates."""
     d = nonbasic.shape[1]
     for c in range(d):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
+from byways.regions._compiled import compiled
 from byways.regions._problem import NEGLIGIBLE
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ __all__ = ["Net", "enter_stage", "stage_rows"]
 class Net(NamedTuple):
     """The frozen half of a walk. Units and decisions are numbered through all stages.
 
-    Stage ``l`` has units ``unit_start[l] .. unit_start[l + 1]``, decisions ``decision_start[l] ..``,
-    its weights, transposed and flattened, begin at ``weight_start[l]``.
+    Stage ``l`` has units ``unit_start[l] .. unit_start[l + 1]``, decisions ``decision_start[l] ..``
+    and weights, transposed and flattened, from ``weight_start[l]``.
     """
 
     weights: Array
@@ -78,12 +78,12 @@ class Net(NamedTuple):
         )
 
 
-def _joined(parts: list[NDArray[np.generic]]) -> NDArray[np.generic]:
+def _joined(parts: list[NDArray[Any]]) -> NDArray[Any]:
     return np.ascontiguousarray(np.concatenate([np.zeros(0), *parts]))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def enter_stage(net: Net, stage: int, bits, maps):  # type: ignore[no-untyped-def]
+@compiled
+def enter_stage(net: Net, stage: int, bits, maps):
     """Write the rows of a stage's pre-activations into ``maps``, on the cell that ``bits`` names.
 
     Returns the size of the numbers that were summed, for telling rounding from gradient.
@@ -126,8 +126,8 @@ def enter_stage(net: Net, stage: int, bits, maps):  # type: ignore[no-untyped-de
     return size
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def stage_rows(net: Net, stage: int, size: float, maps, rows):  # type: ignore[no-untyped-def]
+@compiled
+def stage_rows(net: Net, stage: int, size: float, maps, rows):
     """Turn a stage's pre-activations into decision rows of unit gradient.
 
     A unit that is constant on the cell gets the row ``(+1 | 0 | -1, 0, ..)``. Returns how many

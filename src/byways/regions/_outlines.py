@@ -27,7 +27,19 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
     Words = NDArray[np.uint64]
 
-__all__ = ["Outlines", "outlines", "polygons"]
+__all__ = [
+    "Outlines",
+    "add_units",
+    "begin_sums",
+    "clip",
+    "copy_run",
+    "domain_outline",
+    "first_rows",
+    "outlines",
+    "polygons",
+    "survey",
+    "wider",
+]
 
 
 class Outlines(NamedTuple):
@@ -142,13 +154,13 @@ def domain_outline(net: Net, tolerance: float) -> tuple[Array, Ints]:
         values = row[0] + row[1] * corners[:k] + row[2] * corners[room : room + k]
         k = k if values.max(initial=-1.0) > tolerance else 0
         if k:
-            k = _clip(corners, edges, k, row[0], row[1], row[2], 1.0, -5 - r, tolerance)
+            k = clip(corners, edges, k, row[0], row[1], row[2], 1.0, -5 - r, tolerance)
     return np.stack([corners[:k], corners[room : room + k]], axis=1), edges[:k]
 
 
 # sizes: kernel, one pass over the corners that writes while it reads
 @njit(cache=True, nogil=True, error_model="numpy")
-def _clip(corners, edges, k, constant, along, across, sign, label, tolerance):  # type: ignore[no-untyped-def]
+def clip(corners, edges, k, constant, along, across, sign, label, tolerance):  # type: ignore[no-untyped-def]
     """Cut a polygon in place and keep one side of a line, if both are there; return its size."""
     room = edges.size
     x, y = corners[:room], corners[room:]
@@ -210,7 +222,7 @@ def _replay_stage(net, path, word, stage, end, tolerance):  # type: ignore[no-un
             continue
         bit = (word[d >> 6] >> np.uint64(63 - (d & 63))) & np.uint64(1)
         sign = (1.0 if bit else -1.0) / gradient
-        k = _clip(
+        k = clip(
             corners, edges, k, rows[u] - threshold, rows[width + u], rows[2 * width + u], sign, d,
             tolerance,
         )  # fmt: skip

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
 
 from byways.core.affine import Affine
 from byways.core.arrays import finite
@@ -21,8 +20,9 @@ from byways.core.plotting import (
     colorbar,
     sequential,
 )
+from byways.regions._boundary import boundary_segments, classified
 from byways.regions._domains import Slice
-from byways.regions._outlines import Outlines, clip, outlines
+from byways.regions._outlines import Outlines, outlines
 from byways.regions._question import Question
 from byways.regions._signs import unpack
 
@@ -67,13 +67,13 @@ def plot_slice(
     Args:
         network: Anything that ``byways.as_chain`` takes.
         domain: What to look at: a bounded domain with two free coordinates (a ``Box``, a pair
-            ``(lower, upper)``, a ``Polytope``), or a ``Slice`` with two directions through the inputs
-            of a network with any number of them.
+            ``(lower, upper)``, a ``Polytope``), or a ``Slice`` with two directions through the
+            inputs of a network with any number of them.
         color: ``"class"`` fills by the largest output (for one output by its sign), splitting
-            regions where it changes; ``"rank"`` by the rank of the region's affine map on the plane;
-            ``"norm"`` by its spectral norm, per unit of the plane's coordinates; ``"layer"`` paints
-            the borders by the layer they come from. ``"auto"`` is the class if there are several
-            outputs, else the norm.
+            regions where it changes; ``"rank"`` by the rank of the region's affine map on the
+            plane; ``"norm"`` by its spectral norm, per unit of the plane's coordinates;
+            ``"layer"`` paints the borders by the layer they come from. ``"auto"`` is the class if
+            there are several outputs, else the norm.
         decision_boundary: Draw where the class changes as a thick line.
         points: Inputs to mark, shape ``(k, n_0)``. Those off a slice are drawn hollow, at the
             nearest point of its plane.
@@ -96,7 +96,7 @@ def plot_slice(
         >>> moons = example("moons")
         >>> ax = plot_slice(moons.chain, moons.box, points=moons.points, labels=moons.labels)
         >>> ax.get_title()
-        '161 activation regions'
+        '241 activation regions'
     """
     question = Question.ask(
         network, domain, method="polygon", solver="", exact="float", tolerance=_NEAR, keep=()
@@ -145,24 +145,6 @@ def draw_partition(
         ink = INK if inks is None else inks[layer]
         segments = borders[layer]
         add_segments(ax, segments, ink, width * (0.45 + 0.55 * fading), 0.35 + 0.55 * fading)
-
-
-def boundary_segments(polygons: Sequence[Array], weight: Array, bias: Array) -> Array:
-    """Give the line segments on which the largest two outputs tie; for one output, where it is 0.
-
-    On polygon ``i`` the outputs are ``weight[i] x + bias[i]``. A polygon on which the largest two
-    are the same function has no segment of its own inside.
-
-    Args:
-        polygons: Corners in turn, shapes ``(k, 2)``, in units of about 1.
-        weight: Shape ``(n, outputs, 2)``.
-        bias: Shape ``(n, outputs)``.
-
-    Returns:
-        End points, shape ``(m, 2, 2)``; a segment that two polygons share is given once. Cost: one
-        pass over all corners and outputs, and ``outputs^2`` cuts of each polygon with a tie.
-    """
-    return _classified(polygons, weight, bias)[2]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -219,7 +201,7 @@ def _all_words(question: Question, most: int) -> Words:
     while not walk.finished:
         batch = walk.advance(min(most + 1, 50_000), 10**9)
         parts.append(batch.words)
-        count += batch.count
+        count += batch.leaves
         if count > most:
             raise DomainError(
                 f'the plane has more than {most} activation regions, the "max_regions" to draw; '
@@ -252,7 +234,7 @@ def _draw(
     found = outlines(problem, words)
     bits = unpack(words, problem.decisions)
     local = _local_maps(chain, problem.embed, problem.segments(bits))
-    pieces, numbers, segments = _classified(found.polygons(), local.weight, local.bias)
+    pieces, numbers, segments = classified(found.polygons(), local.weight, local.bias)
     if color != "class":
         pieces = found.polygons()
     borders = _borders(found, bits, problem.ends)
@@ -340,8 +322,9 @@ def _mark(ax: Axes, marks: _Marks) -> None:
         if chosen.any():
             face: Any = "none" if off else hues[chosen]
             rim: Any = hues[chosen] if off else INK
+            x, y = marks.places[chosen].T
             ax.scatter(
-                *marks.places[chosen].T, s=26, facecolors=face, edgecolors=rim, linewidths=0.8,
+                x, y, s=26, facecolors=face, edgecolors=rim, linewidths=0.8,
                 zorder=6,
             )  # fmt: skip
 
@@ -368,7 +351,10 @@ def _explain(
     if boundary:
         ax.plot([], [], color=INK, linewidth=2.4, label="decision boundary")
     if patches or boundary or color == "layer":
-        ax.legend(loc="upper right", fontsize=8, framealpha=0.9)
+        # Beside the picture, where it hides nothing; below it where the colour bar stands beside.
+        place = (1.0, -0.08) if color == "norm" else (1.01, 1.0)
+        corner: Any = "upper right" if color == "norm" else "upper left"
+        ax.legend(loc=corner, bbox_to_anchor=place, fontsize=8, frameon=False)
 
 
 def _class_names(outputs: int) -> tuple[str, ...]:
@@ -387,46 +373,5 @@ def _label(ax: Axes, domain: Domain, count: int) -> None:
     ax.set(xlim=(corner[0], corner[0] + sides[0]), ylim=(corner[1], corner[1] + sides[1]))
     if sliced or 0.4 < sides[0] / sides[1] < 2.5:
         ax.set_aspect("equal")
-    ax.set_title(f"{count:,} activation region{'s' if count != 1 else ''}")
-
-
-def _classified(
-    polygons: Sequence[Array], weight: Array, bias: Array
-) -> tuple[list[Array], Ints, Array]:
-    """Split polygons by their largest output; give pieces, their classes and the tie segments."""
-    if weight.shape[1] == 1:  # one output competes with zero
-        weight = np.concatenate([np.zeros_like(weight), weight], axis=1)
-        bias = np.concatenate([np.zeros_like(bias), bias], axis=1)
-    sizes = np.array([len(polygon) for polygon in polygons], dtype=np.int64)
-    cell = np.repeat(np.arange(len(sizes)), sizes)
-    corners = np.concatenate([np.zeros((0, 2)), *polygons])
-    values = (weight[cell] * corners[:, None]).sum(axis=2) + bias[cell]
-    starts = np.cumsum(sizes) - sizes
-    numbers = values[starts].argmax(axis=1)
-    rows = np.arange(len(values))
-    lead = values[rows, numbers[cell]]
-    values[rows, numbers[cell]] = -np.inf
-    gap = np.minimum.reduceat(lead - values.max(axis=1), starts) if len(starts) else lead
-    size = np.abs(weight).sum(axis=2).max(axis=1) + np.abs(bias).max(axis=1)
-    pieces, classes, ties = [], [], [np.zeros((0, 2, 2))]
-    for i in np.flatnonzero(gap <= 2 * _NEAR * size):
-        parts, kinds, segments = _split(polygons[i], weight[i], bias[i])
-        pieces += parts
-        classes += kinds
-        ties.append(segments)
-    whole = np.flatnonzero(gap > 2 * _NEAR * size)
-    pieces = [polygons[i] for i in whole] + pieces
-    kinds_of_pieces = np.concatenate([numbers[whole], np.array(classes, dtype=np.int64)])
-    return pieces, kinds_of_pieces.astype(np.int64), _distinct(np.concatenate(ties))
-
-
-def _distinct(segments: Array) -> Array:
-    """Drop repetitions, whichever end comes first."""
-    ends = np.round(segments / _NEAR)
-    swapped = (ends[:, 0, 0] > ends[:, 1, 0]) | (
-        (ends[:, 0, 0] == ends[:, 1, 0]) & (ends[:, 0, 1] > ends[:, 1, 1])
-    )
-    ends[swapped] = ends[swapped][:, ::-1]
-    _, first = np.unique(ends.reshape(len(ends), 4), axis=0, return_index=True)
-    result: Array = segments[np.sort(first)]
-    return result
+    where = " on the slice" if sliced else ""
+    ax.set_title(f"{count:,} activation region{'s' if count != 1 else ''}{where}")

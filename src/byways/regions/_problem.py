@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Problem", "Stage"]
 
-# A gradient this much smaller than the numbers it was summed from is rounding: the unit is constant.
+# A gradient so much smaller than the numbers it was summed from is rounding: a constant unit.
 NEGLIGIBLE = 1e-12
 
 
@@ -39,8 +39,8 @@ NEGLIGIBLE = 1e-12
 class Stage:
     """One hidden layer: ``z = weight h + bias`` on the previous stage's values, and its pieces.
 
-    ``unit`` and ``threshold`` have one entry per decision, thresholds of a unit ascending. ``slopes``
-    and ``intercepts`` have shape ``(pieces,)``: a layer has one activation.
+    ``unit`` and ``threshold`` have one entry per decision, thresholds of a unit ascending.
+    ``slopes`` and ``intercepts`` have shape ``(pieces,)``: a layer has one activation.
     """
 
     weight: Array
@@ -62,7 +62,8 @@ class Stage:
     def segments(self, bits: Bits) -> NDArray[np.intp]:
         """Turn decision bits ``(..., decisions)`` into segments ``(..., units)``."""
         shape = (*bits.shape[:-1], len(self.bias), len(self.slopes) - 1)
-        return bits.reshape(shape).sum(axis=-1, dtype=np.intp)
+        result: NDArray[np.intp] = bits.reshape(shape).sum(axis=-1, dtype=np.intp)
+        return result
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,7 +169,7 @@ class Problem:
         return result
 
     def cell_rows(self, bits: Bits) -> Array:
-        """Give all decision rows of a cell, ``row . (1, s) > 0`` inside, shape ``(decisions, d+1)``.
+        """Give all decision rows of a cell, ``row . (1, s) > 0`` inside, ``(decisions, d + 1)``.
 
         Rows of units that are constant on the cell are zero but for the constant.
         """

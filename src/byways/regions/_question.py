@@ -184,18 +184,18 @@ def _choose_method(method: str, domain: Domain) -> str:
         free = domain.dim
     else:
         free = domain.dim if box is None else domain.dim - box.flat_axes.size
-    flat = free == 2 and box is not None  # noqa: PLR2004  a bounded plane
+    flat = free == 2 and box is not None
     if method == "auto":
         return "polygon" if flat else "simplex"
     if method == "polygon" and not flat:
         raise ValueError(
-            '"method" was \'polygon\', which needs a bounded domain with two free coordinates; '
-            f"this one is {describe(domain)}. Use method=\"simplex\", or a Slice with two directions"
+            "\"method\" was 'polygon', which needs a bounded domain with two free coordinates; "
+            f'this one is {describe(domain)}. Use method="simplex", or a Slice with two directions'
         )
     return method
 
 
-def _check_options(exact: str, tolerance: float, keep: tuple[str, ...]) -> None:
+def _check_options(exact: str, tolerance: object, keep: object) -> None:
     if exact != "float":
         raise ValueError(
             f'"exact" was {exact!r}; "float" is what there is: decisions in float64, those within '
@@ -203,10 +203,10 @@ def _check_options(exact: str, tolerance: float, keep: tuple[str, ...]) -> None:
         )
     if isinstance(tolerance, bool) or not isinstance(tolerance, int | float):
         raise TypeError(f'"tolerance" was {tolerance!r}; it is a number')
-    if not 1e-13 <= tolerance <= 1e-3:  # noqa: PLR2004  the sentence below says so
+    if not 1e-13 <= tolerance <= 1e-3:
         raise ValueError(
             f'"tolerance" was {tolerance!r}; it is a distance in units of the domain\'s sides, '
             "between 1e-13 (rounding) and 1e-3"
         )
-    if isinstance(keep, str) or not set(keep) <= set(_KEEP):
+    if not isinstance(keep, tuple | list) or not set(keep) <= set(_KEEP):
         raise ValueError(f'"keep" was {keep!r}; it is a tuple out of {_KEEP!r}')

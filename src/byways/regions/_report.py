@@ -13,7 +13,7 @@ from byways.core.affine import Affine
 from byways.core.files import read_npz, write_npz
 from byways.core.reports import Report
 from byways.regions import _analysis, _geometry
-from byways.regions._domains import Slice, WholeSpace
+from byways.regions._domains import WholeSpace
 from byways.regions._outcome import Outcome
 from byways.regions._question import Question, describe
 from byways.regions._region import Region
@@ -310,13 +310,13 @@ class RegionReport(Report):
         return _analysis.decision_boundary(self)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Give one row per region: segments as text, rank of its map, its number of active units."""
+        """Give one row per region: its segments as text, active units, and the rank of its map."""
         ranks = self.ranks()
         return [
             {
                 "region": k,
                 "segments": "".join(map(str, signs)),
-                "active": int((signs > 0).sum()),
+                "active": sum(sign > 0 for sign in signs),
                 "map_rank": int(rank),
             }
             for k, (signs, rank) in enumerate(zip(self.signs.tolist(), ranks, strict=True))

@@ -38,7 +38,7 @@ def pack(bits: Bits) -> Words:
 def unpack(words: Words, decisions: int) -> Bits:
     """Undo ``pack``."""
     octets = np.ascontiguousarray(words.astype(">u8")).view(np.uint8)
-    return np.unpackbits(octets.reshape(len(words), -1), axis=1, count=decisions)
+    return np.unpackbits(octets.reshape(len(words), 8 * words.shape[1]), axis=1, count=decisions)
 
 
 def lexicographic_order(words: Words) -> NDArray[np.intp]:

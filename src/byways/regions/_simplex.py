@@ -1,10 +1,13 @@
 """Method "simplex": depth-first over decisions with one live dictionary.
 
 A node of the tree is a full-dimensional cell, known by a vertex of its closure. Where the next
-decision's row is positive at that vertex, the positive side is full-dimensional for free; the other
-side is, if and only if the row's minimum over the closed cell is negative. That is one run of the
-primal simplex method from a feasible vertex, left as soon as the row falls below zero. Where the row
-vanishes at the vertex neither side is free, and both are searched.
+decision's row is positive at that vertex, the positive side is full-dimensional for free; the
+other side is, if and only if the row's minimum over the closed cell is negative. That is one run
+of the primal simplex method from a feasible vertex, left as soon as the row falls below zero.
+Where the row vanishes at the vertex neither side is free, and both are searched.
+
+All of R^d needs no box: free coordinates enter the basis and stay there, and a side that is reached
+along an endless edge is alive.
 """
 
 from __future__ import annotations
@@ -12,8 +15,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numba import njit
 
+from byways.regions._compiled import compiled
 from byways.regions._dictionary import (
     copy_dictionary,
     descend,
@@ -145,12 +148,10 @@ def plant(problem: Problem, order: Order) -> Tree:
     )
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _advance(net, tree, words, points, leaves, work, tolerance):  # type: ignore[no-untyped-def]
-    """Visit nodes until a limit is reached; return the number of leaves met.
-
-    What is called at every node takes plain arrays: handing over the tuples costs more than a test.
-    """
+# sizes: kernel, the loop that unpacks both tuples once, because handing them over costs a test
+@compiled
+def _advance(net, tree, words, points, leaves, work, tolerance):
+    """Visit nodes until a limit is reached; return the number of leaves met."""
     t, basic, nonbasic, flipped, frame = tree.t, tree.basic, tree.nonbasic, tree.flipped, tree.frame
     mass, stack, cursor, bits, rows = tree.mass, tree.stack, tree.cursor, tree.bits, tree.rows
     free, follows, section_end, m = net.free, net.follows, net.section_end, net.domain_rows.shape[0]
@@ -159,14 +160,14 @@ def _advance(net, tree, words, points, leaves, work, tolerance):  # type: ignore
         if cursor[CURRENT] < 0 and not _take_pending(cursor, stack, frame, bits):
             break
         slot = cursor[CURRENT]
-        level = frame[slot, LEVEL]
+        level, n = frame[slot, LEVEL], frame[slot, SIZE]
         if level >= m and (level == m or section_end[level - 1] == level):
             arrive(net, tree, slot)
+            n = frame[slot, SIZE]
         if level == cursor[STOP]:
             if words.shape[0]:
                 _write_word(words, found, bits, m, level)
             if points.shape[0]:
-                n = frame[slot, SIZE]
                 interior_point(t, basic, nonbasic, flipped, slot, n, free, tolerance, points, found)
             found += 1
             _leave(cursor, stack, tree.explored, mass[slot], slot)
@@ -175,21 +176,9 @@ def _advance(net, tree, words, points, leaves, work, tolerance):  # type: ignore
                 _leave(cursor, stack, tree.explored, mass[slot], slot)
         else:
             end = min(section_end[level], cursor[STOP])
-            n = frame[slot, SIZE]
+            # fmt: off
             k, column = _pass_by(
-                t,
-                basic,
-                nonbasic,
-                flipped,
-                slot,
-                n,
-                free,
-                rows,
-                follows,
-                bits,
-                cursor,
-                level,
-                end,
+                t, basic, nonbasic, flipped, slot, n, free, rows, follows, bits, cursor, level, end,
                 tolerance,
             )
             frame[slot, LEVEL] = min(k + 1, end)
@@ -199,17 +188,18 @@ def _advance(net, tree, words, points, leaves, work, tolerance):  # type: ignore
                     1 - bits[k], free,
                 )
                 _append(t, basic, frame, slot, nonbasic.shape[1] + k)
-                frame[slot, SIZE] = prune(t, basic, nonbasic, slot, frame[slot, SIZE], free)
+                frame[slot, SIZE] = prune(t, basic, nonbasic, slot, n + 1, free)
             elif k < end:
                 bits[k] = _branch_at_zero(
                     t, basic, nonbasic, flipped, frame, mass, stack, cursor, slot, k, free,
                     tolerance,
                 )
+            # fmt: on
     return found
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _take_pending(cursor, stack, frame, bits):  # type: ignore[no-untyped-def]
+@compiled
+def _take_pending(cursor, stack, frame, bits):
     """Make the youngest pending dictionary the current one."""
     if cursor[PENDING] == 0:
         return False
@@ -220,8 +210,8 @@ def _take_pending(cursor, stack, frame, bits):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _leave(cursor, stack, explored, mass, slot):  # type: ignore[no-untyped-def]
+@compiled
+def _leave(cursor, stack, explored, mass, slot):
     """Give the current dictionary back; its share of the tree is done."""
     explored[0] += mass
     stack[UNUSED, cursor[SPARE]] = slot
@@ -229,8 +219,8 @@ def _leave(cursor, stack, explored, mass, slot):  # type: ignore[no-untyped-def]
     cursor[CURRENT] = -1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def arrive(net, tree, slot):  # type: ignore[no-untyped-def]
+@compiled
+def arrive(net, tree, slot):
     """Where stages end or begin: count the completed cell and prepare the next stage's rows."""
     level = tree.frame[slot, LEVEL]
     m, cursor = net.domain_rows.shape[0], tree.cursor
@@ -248,22 +238,22 @@ def arrive(net, tree, slot):  # type: ignore[no-untyped-def]
             cursor[AMBIGUOUS] += stage_rows(net, stage, size, tree.maps, rows[m:])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _write_word(words, at, bits, m, end):  # type: ignore[no-untyped-def]
+@compiled
+def _write_word(words, at, bits, m, end):
     for i in range(m, end):
         if bits[i]:
             k = i - m
             words[at, k >> 6] |= np.uint64(1) << np.uint64(63 - (k & 63))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _negate(t, slot, n):  # type: ignore[no-untyped-def]
+@compiled
+def _negate(t, slot, n):
     for c in range(t.shape[2]):
         t[slot, n, c] = -t[slot, n, c]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _append(t, basic, frame, slot, label):  # type: ignore[no-untyped-def]
+@compiled
+def _append(t, basic, frame, slot, label):
     """Keep the candidate as a slack; it is not negative here."""
     n = frame[slot, SIZE]
     basic[slot, n] = label
@@ -271,8 +261,8 @@ def _append(t, basic, frame, slot, label):  # type: ignore[no-untyped-def]
     frame[slot, SIZE] = n + 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _cross(t, basic, nonbasic, flipped, frame, slot, column, label, free):  # type: ignore[no-untyped-def]
+@compiled
+def _cross(t, basic, nonbasic, flipped, frame, slot, column, label, free):
     """Follow an edge through the candidate's zero and make its far side the cell."""
     n = frame[slot, SIZE]
     t[slot, n, 0] = max(t[slot, n, 0], 0.0)  # the vertex may lie beyond zero by a rounding
@@ -282,8 +272,8 @@ def _cross(t, basic, nonbasic, flipped, frame, slot, column, label, free):  # ty
     frame[slot, SIZE] = n + 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def follow(free, tree, slot, k, tolerance):  # type: ignore[no-untyped-def]
+@compiled
+def follow(free, tree, slot, k, tolerance):
     """Go to the given side of a constraint; False if that side of the cell is empty."""
     t, basic, nonbasic, flipped, frame = tree.t, tree.basic, tree.nonbasic, tree.flipped, tree.frame
     n, d, rows = frame[slot, SIZE], nonbasic.shape[1], tree.rows
@@ -309,8 +299,8 @@ def follow(free, tree, slot, k, tolerance):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _pass_by(  # type: ignore[no-untyped-def]
+@compiled
+def _pass_by(
     t, basic, nonbasic, flipped, slot, n, free, rows, follows, bits, cursor, k, end, tolerance
 ):
     """Record the bits of decisions that do not cut the cell.
@@ -340,8 +330,8 @@ def _pass_by(  # type: ignore[no-untyped-def]
     return k, 0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _doubtful(t, slot, n, column, tolerance):  # type: ignore[no-untyped-def]
+@compiled
+def _doubtful(t, slot, n, column, tolerance):
     """Tell whether "nowhere negative" rests on a number that might be rounding."""
     value = t[slot, n, 0]
     if column < 0 or (value != 0.0 and abs(value) <= tolerance):
@@ -353,8 +343,8 @@ def _doubtful(t, slot, n, column, tolerance):  # type: ignore[no-untyped-def]
     return False
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _branch_at_zero(  # type: ignore[no-untyped-def]
+@compiled
+def _branch_at_zero(
     t, basic, nonbasic, flipped, frame, mass, stack, cursor, slot, k, free, tolerance
 ):
     """Decide a constraint that vanishes at the vertex; return the bit of the current dictionary."""
@@ -380,8 +370,8 @@ def _branch_at_zero(  # type: ignore[no-untyped-def]
     return above > 0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _push_far_side(  # type: ignore[no-untyped-def]
+@compiled
+def _push_far_side(
     t, basic, nonbasic, flipped, frame, mass, stack, cursor, slot, column, k, bit, free
 ):
     """Copy the dictionary, take the copy across the candidate's zero and leave it for later."""

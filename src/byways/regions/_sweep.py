@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
 
+from byways.regions._compiled import compiled
 from byways.regions._dictionary import copy_dictionary, descend, express, pivot, ratio_test
 from byways.regions._engine import Order
 from byways.regions._net import Net
@@ -77,8 +77,8 @@ def minima(problem: Problem, bits: Bits, rows: Array, tolerance: float) -> tuple
     return values * scale, places
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _visit(net, tree, bits, tolerance):  # type: ignore[no-untyped-def]
+@compiled
+def _visit(net, tree, bits, tolerance):
     """Rebuild the dictionary of a region in slot 0; False if the region is not there."""
     m, d = net.domain_rows.shape[0], tree.nonbasic.shape[1]
     tree.cursor[CURRENT], tree.cursor[PENDING] = 0, 0
@@ -97,8 +97,8 @@ def _visit(net, tree, bits, tolerance):  # type: ignore[no-untyped-def]
             return False
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _facets(net, tree, bits, tolerance, result):  # type: ignore[no-untyped-def]
+@compiled
+def _facets(net, tree, bits, tolerance, result):
     m, d = net.domain_rows.shape[0], tree.nonbasic.shape[1]
     for i in range(bits.shape[0]):
         if not _visit(net, tree, bits[i], tolerance):
@@ -113,15 +113,15 @@ def _facets(net, tree, bits, tolerance, result):  # type: ignore[no-untyped-def]
                 result[i, label - d - m] = 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _bounds_cell(net, tree, label, tolerance):  # type: ignore[no-untyped-def]
+@compiled
+def _bounds_cell(net, tree, label, tolerance):
     """Tell whether the cell grows when a slack may become negative; works on a copy in slot 1."""
     d, n = tree.nonbasic.shape[1], tree.frame[0, SIZE]
     t, basic, nonbasic, flipped = tree.t, tree.basic, tree.nonbasic, tree.flipped
     copy_dictionary(t, basic, nonbasic, flipped, 0, 1, n)
     for c in range(d):
         if nonbasic[1, c] == label:
-            step, row = ratio_test(t, basic, nonbasic, 1, n, c + 1, net.free)
+            _, row = ratio_test(t, basic, nonbasic, 1, n, c + 1, net.free)
             if row < 0:  # no other constraint meets this edge: nothing can replace the slack
                 return True
             pivot(t, basic, nonbasic, flipped, 1, n, row, c + 1, net.free)
@@ -138,8 +138,8 @@ def _bounds_cell(net, tree, label, tolerance):  # type: ignore[no-untyped-def]
     return False
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _minima(net, tree, bits, rows, tolerance, values, places):  # type: ignore[no-untyped-def]
+@compiled
+def _minima(net, tree, bits, rows, tolerance, values, places):
     d = tree.nonbasic.shape[1]
     t, basic, nonbasic, flipped = tree.t, tree.basic, tree.nonbasic, tree.flipped
     for i in range(bits.shape[0]):

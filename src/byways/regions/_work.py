@@ -40,8 +40,9 @@ _STEP = {"lp": 200, "simplex": 200_000, "polygon": 200_000}  # work between two 
 class Plan:
     """Tasks, heaviest first, and what was learnt while cutting.
 
-    ``answer`` is the finished result of a small question; then there is the one task it belongs to.
-    ``trunk`` holds the layer counts of the stages above the cut, ``doubts`` its ambiguous decisions.
+    ``answer`` is the finished result of a small question; then there is the one task it belongs
+    to. ``trunk`` holds the layer counts of the stages above the cut, ``doubts`` its ambiguous
+    decisions.
     """
 
     tasks: tuple[Task, ...]
@@ -99,17 +100,17 @@ def _explore(question: Question, problem: Problem, task: Task, budget: int | Non
     """Walk a subtree until it is done or a limit is reached."""
     start = time.perf_counter()
     prefix = np.array([int(c) for c in str(task.payload["prefix"])], dtype=np.uint8)
-    deadline, most = task.payload["deadline"], task.payload["most"]
+    deadline, most = _limits(task)
     walk = question.walk(problem, prefix)
     words, points, found = [], [], 0
     while not walk.finished:
         # One leaf more than allowed is asked for: a limit is reached when something lies beyond it.
-        room = _LEAVES_AT_ONCE if most is None else min(_LEAVES_AT_ONCE, int(most) + 1 - found)
+        room = _LEAVES_AT_ONCE if most is None else min(_LEAVES_AT_ONCE, most + 1 - found)
         step = _STEP[question.method]
         batch = walk.advance(room, step if budget is None else min(step, budget - walk.work))
         words.append(batch.words)
         points.append(batch.points)
-        found += batch.count
+        found += batch.leaves
         spent = budget is not None and (walk.work >= budget or found >= _SMALL_LEAVES)
         if spent or (most is not None and found > most) or _out_of_time(deadline):
             break
@@ -124,8 +125,16 @@ def _text(bits: NDArray[np.uint8]) -> str:
     return "".join("1" if bit else "0" for bit in bits)
 
 
-def _out_of_time(deadline: object) -> bool:
-    return isinstance(deadline, float) and time.time() >= deadline
+def _limits(task: Task) -> tuple[float | None, int | None]:
+    deadline, most = task.payload["deadline"], task.payload["most"]
+    return (
+        deadline if isinstance(deadline, float) else None,
+        most if isinstance(most, int) else None,
+    )
+
+
+def _out_of_time(deadline: float | None) -> bool:
+    return deadline is not None and time.time() >= deadline
 
 
 def _is_full(most: int | None, answer: Result) -> bool:

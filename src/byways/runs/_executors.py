@@ -45,7 +45,8 @@ _GUARD_ADVICE = (
 class Pool(Protocol):
     """Takes chunks. A chunk should take ``target`` seconds, and ``window`` of them be submitted.
 
-    With ``shared_fate`` the death of one worker ends all chunks that are submitted.
+    With ``shared_fate`` the death of one worker ends all chunks that are submitted, and ``close``
+    ends them too; without it the caller cancels them.
     """
 
     target: float
@@ -148,8 +149,8 @@ class OwnPool:
     def close(self, *, abort: bool) -> None:
         """Stop the processes: when they are idle, or at once.
 
-        Chunks are not cancelled: their processes end, and CPython's pool stumbles over a future
-        that is cancelled while its process dies.
+        The caller must not cancel chunks: CPython's pool stumbles over a future that is cancelled
+        while its process dies.
         """
         for process in self._processes() if abort else []:
             process.terminate()
@@ -234,9 +235,7 @@ class GivenExecutor:
         return self._executor.submit(run_chunk, self._work, tasks, ref, _PATIENCE * self.target)
 
     def close(self, *, abort: bool) -> None:
-        """Cancel what has not begun and remove the temporary file; the executor is the user's."""
-        for future in self._futures if abort else ():
-            future.cancel()
+        """Remove the temporary file; the executor is the user's."""
         forget_context(self._digest)
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)

@@ -216,7 +216,7 @@ class Window:
     def _stop(self, complete: bool) -> None:
         """Cancel what is pending, keep what arrived, release the pool."""
         try:
-            for future in self._running:
+            for future in () if self._pool.shared_fate else self._running:
                 future.cancel()
             if self._ledger.keeps:
                 self._salvage()
