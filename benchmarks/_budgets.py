@@ -38,19 +38,30 @@ def resident():
         import resource
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 """
-# The worker is asked through eval, so that nothing but the library's own work function is loaded.
+# The worker is asked through eval, so that it loads what the library asks of it and nothing else.
+# First it has the question and the work function and waits; then it has worked.
 _WORKER = """
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 import byways as bw
 from byways.networks.generate import random_network
+from byways.regions._question import Question
+from byways.regions._work import work
 chain = random_network((4, 24, 24, 1), rng=0)
+options = dict(solver="auto", exact="float", tolerance=1e-9, keep=("signs",))
+question = Question.ask(chain, (-1, 1), method="simplex", **options)
+def resident(pool):
+    status = pool.submit(eval, "open('/proc/self/status').read()").result()
+    return next(int(line.split()[1]) / 1024 for line in status.splitlines() if "VmRSS" in line)
 with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+    assert pool.submit(question.digest).result() == question.digest()
+    pool.submit(getattr, work, "__name__").result()
+    idle = resident(pool)
     total = bw.regions.count_regions(chain, (-1, 1), method="simplex", executor=pool).total
     modules = pool.submit(eval, "sorted(__import__('sys').modules)").result()
-    status = pool.submit(eval, "open('/proc/self/status').read()").result()
+    worked = resident(pool)
 assert total > 20_000 and "byways.regions._simplex" in modules and "torch" not in modules
-print("found", next(int(x.split()[1]) / 1024 for x in status.splitlines() if "VmRSS" in x))
+print("found", idle, worked)
 """
 _PARTS = ("import numpy", "import numba", "import byways.regions._simplex")
 _WORKER_GOAL, _CLAIMS = 0.35, {"import byways": 0.05, "byways --help": 0.15}
@@ -75,7 +86,7 @@ def budgets(pace: Pace) -> Iterator[Row]:
             yield _start(claim, goal, found[claim], found["torch"])
         else:
             yield replace(missing(claim, "ours", "torch", goal, absent[claim]), at_most=True)
-    yield _memory([resident for _, resident in found["torch"]], pace)
+    yield from _memory([resident for _, resident in found["torch"]], pace)
 
 
 def _start(
@@ -96,23 +107,35 @@ def _start(
     )
 
 
-def _memory(torch: list[float], pace: Pace) -> Row:
-    """Compare a worker that has done its work and waits with an interpreter that has PyTorch."""
+def _memory(torch: list[float], pace: Pace) -> Iterator[Row]:
+    """Compare a worker that waits, and one that has worked, with an interpreter with PyTorch."""
+    claims = ("memory: region worker, idle", "memory: region worker, has worked")
     if not sys.platform.startswith("linux"):
-        row = missing("memory: region worker", "ours", "torch", _WORKER_GOAL, "/proc")
-        return replace(row, at_most=True)
-    worker = [_found(_WORKER)[0] for _ in range(1 if pace.quick else 3)]  # it hardly varies
-    parts = {} if pace.quick else {f"{code}, MiB": round(_measure(code)[1]) for code in _PARTS}
-    return Row(
-        "memory: region worker",
-        f"worker {min(worker):.0f} MiB",
-        f"import torch {min(torch):.0f} MiB",
-        ratio=min(worker) / min(torch),
-        goal=_WORKER_GOAL,
-        at_most=True,
-        rounds=(len(worker), len(torch)),
-        counted=parts,
-    )
+        for claim in claims:
+            row = missing(claim, "worker", "import torch", _WORKER_GOAL, "/proc")
+            yield replace(row, at_most=True)
+        return
+    found = [_found(_WORKER) for _ in range(1 if pace.quick else 3)]  # it hardly varies
+    for claim, worker in zip(claims, map(min, zip(*found, strict=True)), strict=True):
+        yield Row(
+            claim,
+            f"worker {worker:.0f} MiB",
+            f"import torch {min(torch):.0f} MiB",
+            ratio=worker / min(torch),
+            goal=_WORKER_GOAL,
+            at_most=True,
+            rounds=(len(found), len(torch)),
+        )
+    if not pace.quick:
+        for code in _PARTS:
+            resident = _measure(code)[1]
+            yield Row(
+                f"memory: {code}",
+                f"{resident:.0f} MiB",
+                f"import torch {min(torch):.0f} MiB",
+                ratio=resident / min(torch),
+                rounds=(1, len(torch)),
+            )
 
 
 def _measure(code: str) -> tuple[float, float]:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from byways.core import LayerChain
 
-__all__ = ["Relucent", "lacking"]
+__all__ = ["Relucent", "is_facet", "lacking"]
 
 
 def lacking(*modules: str) -> str:
@@ -57,6 +57,38 @@ class Relucent:
         return np.array([cell.ss_np.ravel() > 0 for cell in found], dtype=np.uint8)
 
     @staticmethod
-    def facets(found: Any) -> list[int]:
-        """Count the facets of each region, in the order of ``signs``."""
-        return [len(cell.shis) for cell in found]
+    def facets(found: Any) -> list[set[int]]:
+        """Give the units that the peer says carry a facet, in the order of ``signs``."""
+        return [set(map(int, cell.shis)) for cell in found]
+
+
+def is_facet(chain: LayerChain, signs: NDArray[np.uint8], unit: int) -> bool:
+    """Decide with one linear program whether a hidden ReLU unit carries a facet of a region.
+
+    It does if a point on the unit's hyperplane is strictly on the region's side of all others.
+    """
+    from scipy.optimize import linprog
+
+    rows, levels, used = np.eye(chain.input_size), np.zeros(chain.input_size), 0
+    normals, constants = [], []
+    for layer in chain.layers[:-1]:
+        weight = layer.map.to_dense()
+        rows, levels = weight @ rows, weight @ levels + layer.bias
+        side = signs[used : used + len(levels)].astype(float)
+        used += len(levels)
+        normals.append((2.0 * side - 1.0)[:, None] * rows)
+        constants.append((2.0 * side - 1.0) * levels)
+        rows, levels = side[:, None] * rows, side * levels
+    normal, constant = np.concatenate(normals), np.concatenate(constants)
+    length = np.linalg.norm(normal, axis=1)
+    others = np.flatnonzero((length > 0.0) & (np.arange(len(length)) != unit))
+    matrix = np.column_stack([-normal[others] / length[others, None], np.ones(len(others))])
+    best = linprog(
+        np.append(np.zeros(chain.input_size), -1.0),
+        A_ub=matrix,
+        b_ub=constant[others] / length[others],
+        A_eq=np.append(normal[unit], 0.0)[None],
+        b_eq=-constant[unit : unit + 1],
+        bounds=[(None, None)] * chain.input_size + [(None, 1.0)],
+    )
+    return bool(best.status == 0 and best.x[-1] > 1e-9)

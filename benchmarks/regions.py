@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from _budgets import budgets
 from _networks import name, seeded_network
-from _peers import Relucent, lacking
+from _peers import Relucent, is_facet, lacking
 from _ratio import Pace, Row, Side, compare, main, minima, missing, wall_seconds
 
 from byways.regions import WholeSpace, count_regions, enumerate_regions
@@ -147,6 +147,7 @@ def _against_relucent(
     told = {"start-up of the peer's worker, not counted, s": round(start_up, 2)}
     yield replace(counting, counted=told)
     if counting.seconds is None:
+        yield replace(counting, claim=full[0], goal=full[1])
         return
     listing = partial(_with_neighbours, partial(enumerate_regions, chain, space, method="simplex"))
     ours = min(minima([listing], pace=pace))
@@ -157,9 +158,10 @@ def _against_relucent(
         ratio=counting.seconds[1] / ours,
         goal=full[1],
         spread=None,
+        rounds=(pace.rounds, counting.rounds[1]),
         seconds=(ours, counting.seconds[1]),
         first_seconds=None,
-        counted={"note": "the peer does all this in the row above too"},
+        counted={"note": "the peer's search is that of the row above, timed before ours"},
     )
 
 
@@ -255,15 +257,18 @@ def _same_counts(ours: RegionCount, peer: RegionCount) -> str:
 
 
 def _same_as_relucent(chain: Any, ours: RegionCount, found: Any) -> str:
-    """Compare the count, then sign vectors and numbers of facets, region by region."""
+    """Compare the count and the sign vectors, then facets; a linear program decides disputes."""
     report = enumerate_regions(chain, WholeSpace(chain.input_size), method="simplex")
-    degrees = np.asarray(report.adjacency().sum(axis=1)).ravel()
-    mine = dict(zip(map(bytes, report.signs), degrees.tolist(), strict=True))
     theirs = dict(zip(map(bytes, Relucent.signs(found)), Relucent.facets(found), strict=True))
-    if not ours.total == len(report) == len(found) or set(mine) != set(theirs):
+    signs = report.signs
+    if not ours.total == len(report) == len(found) or _as_set(signs) != set(theirs):
         return f"{ours.total} regions and {len(found)}"
-    wrong = sum(mine[key] != theirs[key] for key in mine)
-    return f"{wrong} regions have another number of facets" if wrong else ""
+    border, wrong = report.adjacency().tocsr(), 0
+    for k, row in enumerate(signs):
+        across = signs[border.indices[border.indptr[k] : border.indptr[k + 1]]] != row
+        mine = set(np.nonzero(across)[1].tolist())
+        wrong += sum(is_facet(chain, row, u) != (u in mine) for u in mine ^ theirs[bytes(row)])
+    return f"{wrong} facets are wrong" if wrong else ""
 
 
 def _as_set(signs: NDArray[np.uint8]) -> set[bytes]:

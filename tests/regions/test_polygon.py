@@ -42,7 +42,7 @@ def finish(walk: Any, leaves: int = 10_000, work: int = 10**9) -> tuple[Any, Any
     words, points = [], []
     while not walk.finished:
         batch = walk.advance(leaves, work)
-        assert len(batch.words) == batch.count <= leaves
+        assert len(batch.words) == batch.leaves <= leaves
         words.append(batch.words)
         points.append(batch.points)
     return np.concatenate(words), np.concatenate(points)
@@ -177,7 +177,7 @@ def test_subtrees_in_order_make_up_the_walk(stop: int) -> None:
 def test_a_prefix_of_no_cell_has_no_leaves() -> None:
     chain = LayerChain.from_arrays([([[1, 0], [1, 0]], [0.0, -0.5]), ([[1, 1]], [0.0])])
     walk = PolygonWalk(problem_of(chain), Order(np.array([0, 1], dtype=np.uint8)))
-    assert walk.advance(10, 10**9).count == 0
+    assert walk.advance(10, 10**9).leaves == 0
     assert walk.finished
     assert walk.explored == 1.0
 
@@ -199,7 +199,7 @@ def test_counting_keeps_nothing() -> None:
     batch = walk.advance(10_000, 10**9)
     assert batch.words.shape == (0, 1)
     assert batch.points.shape == (0, 2)
-    assert batch.count == walk.layer_counts[-1] == len(cells(problem))
+    assert batch.leaves == walk.layer_counts[-1] == len(cells(problem))
 
 
 @pytest.mark.parametrize("domain", [Box([0.0] * 3, [1.0] * 3), WholeSpace(2)])
@@ -307,7 +307,7 @@ class TestOutlines:
 
 
 def test_corners_of_a_sliced_network_are_exact() -> None:
-    # |x + y| and |x - z| on the plane z = 1/4: corners are thirds and quarters, known by hand
+    # |x + y| and |x - z| on the plane z = 1/4: its corners are quarters
     chain = LayerChain.from_arrays(
         [([[1, 1, 0], [1, 0, -1]], [0.0, 0.0]), ([[1, 1]], [0.0])], activation=absolute
     )

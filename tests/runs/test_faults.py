@@ -111,7 +111,7 @@ def _interrupt(master: Master, after: int, delay: float) -> None:
     _, errors = process.communicate(timeout=20)
     if process.returncode == 0:
         return  # it was faster
-    assert process.returncode == -signal.SIGINT
+    assert process.returncode == -signal.SIGINT, errors
     # Nothing is said where Python itself was still starting.
     assert errors.strip().splitlines()[-1:] in (["KeyboardInterrupt"], [])
     _wait_for(lambda: _gone({pid for pid, _ in master.executed()}))

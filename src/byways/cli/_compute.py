@@ -74,8 +74,11 @@ def count_earlier(question: Question, run_dir: Path | None) -> int:
     """Count the tasks that earlier sessions left in a run directory.
 
     Raises:
+        Misuse: If it is a file.
         RunMismatchError: If they belong to another question.
     """
+    if run_dir is not None and run_dir.exists() and not run_dir.is_dir():
+        raise Misuse(f"--run-dir was {str(run_dir)!r}, which is a file; name a directory")
     if run_dir is None or not (run_dir / "manifest.json").is_file():
         return 0
     _compare(load_question(run_dir), question, run_dir)

@@ -15,7 +15,7 @@ COMPLETE, ERROR, MISUSE, PARTIAL = range(4)
 
 _OPTIONS = (
     "max_regions", "time_limit", "run_dir", "input_shape", "tolerance", "workers", "method",
-    "solver", "eps", "clip", "points",
+    "solver", "eps", "clip",
 )  # fmt: skip
 _PHRASES = (
     (r"Box\.around\(x, eps\)", "--around FILE --eps E"),
@@ -25,6 +25,7 @@ _PHRASES = (
     (r", or None\b", ""),
     (r'method="(\w+)"', r"--method \1"),
     (r'"network"', "NETWORK"),
+    (r'"(domain|points)"', r"the \1"),
     (r'"path"', "the file"),
 )
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from byways.cli._errors import Misuse, as_misuse
+from byways.cli._errors import Misuse, as_misuse, explain
 from byways.core.domains import Box
 from byways.networks import as_chain, example
 from byways.regions import Slice, WholeSpace
@@ -60,7 +60,23 @@ def read_source(network: Path | None, options: SourceOptions) -> Source:
         raise FileNotFoundError(
             f"there is no network file {str(network)!r}; give an ONNX file or a saved chain (.npz)"
         )
-    return Source(network.name, as_chain(network, _shape(options.input_shape)), None)
+    return Source(network.name, _read_network(network, _shape(options.input_shape)), None)
+
+
+def _read_network(path: Path, shape: tuple[int, ...] | None) -> LayerChain:
+    """Read a network file; weights without their network are refused with a way out."""
+    try:
+        return as_chain(path, shape)
+    except TypeError as error:
+        raise Misuse(
+            f"NETWORK was {str(path)!r}, which stores weights without the network that they "
+            "belong to; in Python, write the network with torch.onnx.export or with "
+            "byways.as_chain(model).save('net.npz'), and give that file"
+        ) from error
+    except ValueError as error:
+        if '"input_shape"' in str(error):
+            raise Misuse(explain(error)) from error
+        raise
 
 
 def known_example(chain: LayerChain) -> Source:

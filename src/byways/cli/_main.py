@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import traceback
+import warnings
 from typing import TYPE_CHECKING
 
 from cyclopts import App, CoercionError, CycloptsError, UnusedCliTokensError
@@ -41,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        with _term_as_interrupt():
+        with _term_as_interrupt(), warnings.catch_warnings():
+            warnings.showwarning = _warn
             code = _run(words)
             sys.stdout.flush()
     except BrokenPipeError:
@@ -130,6 +132,11 @@ def _is_expected(error: Exception) -> bool:
 def _complain(text: str) -> None:
     with contextlib.suppress(OSError):
         print(f"byways: {text}", file=sys.stderr)
+
+
+def _warn(message: Warning | str, *_: object, **__: object) -> None:
+    """Show a warning as one of our own lines, without the place in the code."""
+    _complain(f"warning: {' '.join(str(message).split())}")
 
 
 def _forget_stdout() -> None:

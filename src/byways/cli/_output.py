@@ -50,6 +50,8 @@ class Outputs:
                 )
             if path is not None and path.is_dir():
                 raise Misuse(f"{option} was {str(path)!r}, which is a directory; name a file")
+            if path is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)  # fails now or never
         if self.points is not None and self.plot is None:
             raise Misuse("--points was given without --plot; add --plot FILE, the picture")
         if self.plot is None:
@@ -86,7 +88,6 @@ class Outputs:
         """Write the files that were asked for."""
         files = {}
         if self.save is not None:
-            self.save.parent.mkdir(parents=True, exist_ok=True)
             report.save(self.save)
             files["saved"] = str(self.save)
         if self.csv is not None:
@@ -101,7 +102,6 @@ class Outputs:
 
 def _write_rows(report: RegionReport, path: Path) -> None:
     """Write one row per region, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.part")
     try:
         with draft.open("w", newline="") as stream:

@@ -22,51 +22,64 @@ _WIDTH = 80
 
 def table(summary: Summary) -> str:
     """Lay a summary out, one fact per line."""
-    lines: list[str] = []
-    for label, text in _facts(summary):
-        body = textwrap.wrap(text, _WIDTH - _LABEL, break_long_words=False) or [""]
-        lines.append(f"{label:<{_LABEL}}{body[0]}".rstrip())
-        lines += [" " * _LABEL + rest for rest in body[1:]]
-    return "\n".join(lines)
+    return "\n".join([*_facts(summary), *_endings(summary)])
 
 
-def _facts(summary: Summary) -> Iterator[tuple[str, str]]:
-    """Give labels and texts from top to bottom."""
-    yield "network", _network(summary)
-    yield "domain", summary.domain
+def _facts(summary: Summary) -> Iterator[str]:
+    """Give the lines of what was asked and found."""
+    yield from _row("network", _network(summary))
+    yield from _row("domain", summary.domain)
     solver = f" with {summary.solver}" if summary.solver else ""
-    yield "method", f"{summary.method}{solver}, tolerance {summary.tolerance:g}"
-    yield "", ""
-    yield "regions", f"{summary.regions:,}{'' if summary.outcome.complete else ' so far'}"
+    yield from _row("method", f"{summary.method}{solver}, tolerance {summary.tolerance:g}")
+    yield ""
+    yield from _row(
+        "regions", f"{summary.regions:,}{'' if summary.outcome.complete else ' so far'}"
+    )
     if summary.layer_counts:
-        yield "per layer", " -> ".join(f"{count:,}" for count in summary.layer_counts)
+        yield from _row("per layer", " -> ".join(f"{count:,}" for count in summary.layer_counts))
     yield from _rank_lines(summary)
-    yield "ambiguous", f"{summary.ambiguous:,} decision{'' if summary.ambiguous == 1 else 's'}"
-    yield "", ""
-    yield "seconds", _seconds(summary)
+    plural = "" if summary.ambiguous == 1 else "s"
+    yield from _row("ambiguous", f"{summary.ambiguous:,} decision{plural}")
+
+
+def _endings(summary: Summary) -> Iterator[str]:
+    """Give the lines of what it took, where it is, and what is missing."""
+    yield ""
+    yield from _row("seconds", _seconds(summary))
     if summary.rate is not None and summary.regions:
         per_worker = " per worker" if summary.earlier else ""
-        yield "regions/s", f"{summary.rate:,.0f}{per_worker}"
+        yield from _row("regions/s", f"{summary.rate:,.0f}{per_worker}")
     if not summary.outcome.complete:
-        yield "explored", f"{100 * summary.explored:.1f} %"
+        yield from _row("explored", f"{100 * summary.explored:.1f} %")
     if summary.digest is not None:
-        yield "digest", summary.digest[:12]
+        yield from _row("digest", summary.digest[:12])
+    # Paths and commands are not wrapped, so that they can be copied.
     for kind, path in summary.files.items():
-        yield kind.replace("_", " "), path
-    if not summary.outcome.complete:
-        yield "", ""
-        yield "partial", _what_next(summary)
-
-
-def _what_next(summary: Summary) -> str:
-    """Say why there is no more, and how to get it."""
+        yield f"{kind.replace('_', ' '):<{_LABEL}}{path}"
+    if summary.outcome.complete:
+        return
+    yield ""
     run_dir = summary.files.get("run_dir")
-    if run_dir is None and summary.outcome.name == "INTERRUPTED":
+    yield from _row("partial", _why(summary, run_dir))
+    if run_dir is not None:
+        yield f"{'to go on':<{_LABEL}}byways resume {shlex.quote(run_dir)}"
+
+
+def _row(label: str, text: str) -> Iterator[str]:
+    """Give a fact as one line or several."""
+    for part in textwrap.wrap(text, _WIDTH - _LABEL) or [""]:
+        yield f"{label:<{_LABEL}}{part}"
+        label = ""
+
+
+def _why(summary: Summary, run_dir: str | None) -> str:
+    """Say why there is no more."""
+    text = in_options(summary.outcome.value)
+    if run_dir is not None:
+        return text.partition(";")[0]
+    if summary.outcome.name == "INTERRUPTED":
         return "interrupted; to be able to go on after a stop, give --run-dir DIR"
-    if run_dir is None:
-        return in_options(summary.outcome.value)
-    why = in_options(summary.outcome.value).partition(";")[0]
-    return f"{why}; to go on: byways resume {shlex.quote(run_dir)}"
+    return text
 
 
 def _network(summary: Summary) -> str:
@@ -76,7 +89,7 @@ def _network(summary: Summary) -> str:
     return f"{summary.source + ', ' if summary.source else ''}{widths}{kinds}"
 
 
-def _rank_lines(summary: Summary) -> Iterator[tuple[str, str]]:
+def _rank_lines(summary: Summary) -> Iterator[str]:
     """Give one line per rank, with its share of the regions."""
     if not summary.ranks:
         return
@@ -85,10 +98,10 @@ def _rank_lines(summary: Summary) -> Iterator[tuple[str, str]]:
     digits = len(str(max(summary.ranks)))
     for rank, count in summary.ranks.items():
         share = _share(count, summary.ranks_of)
-        yield label, f"{rank:>{digits}}   {count:>{wide},}   {share}"
+        yield f"{label:<{_LABEL}}{rank:>{digits}}   {count:>{wide},}   {share}"
         label = ""
     if summary.ranks_of < summary.regions:
-        yield "", f"(of {summary.ranks_of:,} regions, chosen evenly)"
+        yield from _row("", f"(of {summary.ranks_of:,} regions, chosen evenly)")
 
 
 def _share(count: int, total: int) -> str:

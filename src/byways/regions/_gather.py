@@ -198,7 +198,8 @@ class _Collector:
             results = self._first(self._limits.max_regions)
         layers = np.zeros(0, dtype=np.int64) if self._plan is None else self._plan.trunk.copy()
         for result in results:
-            layers += [int(result.counts[f"layer_{i}"]) for i in range(len(layers))]
+            counts = [int(result.counts[f"layer_{i}"]) for i in range(len(layers))]
+            layers += np.array(counts, dtype=np.int64)  # also where there is no layer
         doubts = 0 if self._plan is None else self._plan.doubts
         if outcome is Outcome.MAX_REGIONS and len(layers):
             layers[-1] = sum(int(result.counts["regions"]) for result in results)

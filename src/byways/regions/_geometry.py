@@ -107,7 +107,8 @@ def vertices(problem: Problem, rows: Array, inside: Array) -> Array:
 
 
 def volume(corners: Array) -> float:
-    """Give the volume of the convex hull of a region's vertices."""
+    """Give the volume of the convex hull of a region's vertices, flat coordinates left out."""
+    corners = corners[:, np.ptp(corners, axis=0) > 0]
     if corners.shape[1] == 1:
         return float(np.ptp(corners))
     from scipy.spatial import ConvexHull

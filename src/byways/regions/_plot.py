@@ -73,7 +73,7 @@ def plot_slice(
             regions where it changes; ``"rank"`` by the rank of the region's affine map on the
             plane; ``"norm"`` by its spectral norm, per unit of the plane's coordinates;
             ``"layer"`` paints the borders by the layer they come from. ``"auto"`` is the class if
-            there are several outputs, else the norm.
+            there are several outputs, else the rank.
         decision_boundary: Draw where the class changes as a thick line.
         points: Inputs to mark, shape ``(k, n_0)``. Those off a slice are drawn hollow, at the
             nearest point of its plane.
@@ -97,6 +97,8 @@ def plot_slice(
         >>> ax = plot_slice(moons.chain, moons.box, points=moons.points, labels=moons.labels)
         >>> ax.get_title()
         '241 activation regions'
+        >>> import matplotlib.pyplot as plt
+        >>> plt.close(ax.figure)
     """
     question = Question.ask(
         network, domain, method="polygon", solver="", exact="float", tolerance=_NEAR, keep=()
@@ -229,7 +231,7 @@ def _draw(
     """Draw regions, boundary and points, and say what they are."""
     problem, chain = question.problem(), question.chain
     if color == "auto":
-        color = "class" if chain.output_size > 1 else "norm"
+        color = "class" if chain.output_size > 1 else "rank"
     corner, sides = _frame(question.domain)
     found = outlines(problem, words)
     bits = unpack(words, problem.decisions)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from byways.regions._domains import Domain
     from byways.regions._engine import Walk
 
-__all__ = ["Question"]
+__all__ = ["Question", "describe", "under"]
 
 _FORMAT = "byways.regions.Question/1"
 _METHODS = ("auto", "lp", "simplex", "polygon")
@@ -121,8 +121,8 @@ class Question:
     @classmethod
     def from_state(cls, arrays: dict[str, NDArray[Any]]) -> Question:
         """Rebuild a question from what ``state`` gave."""
-        chain = LayerChain.from_state(_under("chain.", arrays))
-        domain = _domain_from_state(_under("domain.", arrays))
+        chain = LayerChain.from_state(under("chain.", arrays))
+        domain = _domain_from_state(under("domain.", arrays))
         return cls(chain, domain, **json.loads(str(arrays["options"])))
 
     def save(self, path: Path) -> None:
@@ -172,7 +172,8 @@ def _domain_from_state(arrays: dict[str, NDArray[Any]]) -> Domain:
     return box
 
 
-def _under(prefix: str, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+def under(prefix: str, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Give the arrays whose names begin with a prefix, without it."""
     return {k.removeprefix(prefix): a for k, a in arrays.items() if k.startswith(prefix)}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from byways.core.reports import Report
 from byways.regions import _analysis, _geometry
 from byways.regions._domains import WholeSpace
 from byways.regions._outcome import Outcome
-from byways.regions._question import Question, describe
+from byways.regions._question import Question, describe, under
 from byways.regions._region import Region
 from byways.regions._signs import find, pack, unpack
 
@@ -144,7 +145,7 @@ class RegionReport(Report):
     def __getitem__(self, k: int) -> Region:
         """Give region ``k``."""
         witness = self._points_to_inputs(self.points[k]) if len(self.points) else None
-        return Region(self.network, self._signs(slice(k, None))[0], witness)
+        return Region(self.network, self._signs([k])[0], witness)
 
     @property
     def bits(self) -> NDArray[np.uint8]:
@@ -153,9 +154,10 @@ class RegionReport(Report):
 
     def bits_of(self, k: int | slice) -> NDArray[np.uint8]:
         """Give the decision bits of one region or of a range."""
-        where = [k] if isinstance(k, int) else k
-        bits = unpack(self.words[where], self.problem.decisions)
-        return bits[0] if isinstance(k, int) else bits
+        if isinstance(k, slice):
+            return unpack(self.words[k], self.problem.decisions)
+        bits: NDArray[np.uint8] = unpack(self.words[[k]], self.problem.decisions)[0]
+        return bits
 
     def inner_point(self, k: int) -> Array:
         """Give the deepest point of region ``k`` in engine coordinates."""
@@ -181,7 +183,7 @@ class RegionReport(Report):
         Returns:
             Weight ``(n_L, n_0)`` and bias ``(n_L,)``; it equals the network's Jacobian there.
         """
-        signs = self._signs(slice(k, k + 1 or None))[0] if isinstance(k, int) else self._signs(k)
+        signs = self._signs([k])[0] if isinstance(k, int | np.integer) else self._signs(k)
         return self.network.local_map(signs)
 
     def ranks(self, layer: int = -1) -> NDArray[np.int64]:
@@ -206,8 +208,12 @@ class RegionReport(Report):
             boundary whose segments belong to no region, or where the report is partial.
         """
         points = np.asarray(x, dtype=np.float64)
-        bits = self.problem.bits(self.network.segments(points).reshape(-1, self.network.units))
-        place = find(pack(bits), self.words).reshape(points.shape[:-1])
+        signs = self.network.segments(points)
+        shape = signs.shape[:-1]
+        if 0 in shape:
+            return np.zeros(shape, dtype=np.intp)
+        bits = self.problem.bits(signs.reshape(math.prod(shape), -1))
+        place = find(pack(bits), self.words).reshape(shape)
         return np.where(_analysis.inside(self.question.domain, points), place, -1)
 
     def halfspaces(self, k: int, *, minimal: bool = True) -> tuple[Array, Array]:
@@ -363,15 +369,10 @@ class RegionReport(Report):
             ConversionError: If the file is something else or damaged.
         """
         arrays = read_npz(path, _FORMAT)
-        inner = {
-            name.removeprefix("question."): array
-            for name, array in arrays.items()
-            if name.startswith("question.")
-        }
         summary = json.loads(str(arrays["summary"]))
         summary["outcome"] = Outcome[summary["outcome"]]
         summary["layer_counts"] = tuple(summary["layer_counts"])
-        question = Question.from_state(inner)
+        question = Question.from_state(under("question.", arrays))
         return cls(question, words=arrays["words"], points=arrays["points"], **summary)
 
     def __str__(self) -> str:
@@ -388,7 +389,7 @@ class RegionReport(Report):
             "explored": self.explored,
         }
 
-    def _signs(self, where: slice | NDArray[np.integer]) -> NDArray[np.uint8]:
+    def _signs(self, where: slice | list[int] | NDArray[np.integer]) -> NDArray[np.uint8]:
         problem = self.problem
         return problem.segments(unpack(self.words[where], problem.decisions))
 

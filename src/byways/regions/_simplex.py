@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from byways.regions._compiled import compiled
+from byways.regions._compiled import compiled, entry
 from byways.regions._dictionary import (
     copy_dictionary,
     descend,
@@ -149,7 +149,7 @@ def plant(problem: Problem, order: Order) -> Tree:
 
 
 # sizes: kernel, the loop that unpacks both tuples once, because handing them over costs a test
-@compiled
+@entry
 def _advance(net, tree, words, points, leaves, work, tolerance):
     """Visit nodes until a limit is reached; return the number of leaves met."""
     t, basic, nonbasic, flipped, frame = tree.t, tree.basic, tree.nonbasic, tree.flipped, tree.frame

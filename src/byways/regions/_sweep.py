@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from byways.regions._compiled import compiled
+from byways.regions._compiled import compiled, entry
 from byways.regions._dictionary import copy_dictionary, descend, express, pivot, ratio_test
 from byways.regions._engine import Order
 from byways.regions._net import Net
@@ -97,7 +97,7 @@ def _visit(net, tree, bits, tolerance):
             return False
 
 
-@compiled
+@entry
 def _facets(net, tree, bits, tolerance, result):
     m, d = net.domain_rows.shape[0], tree.nonbasic.shape[1]
     for i in range(bits.shape[0]):
@@ -138,7 +138,7 @@ def _bounds_cell(net, tree, label, tolerance):
     return False
 
 
-@compiled
+@entry
 def _minima(net, tree, bits, rows, tolerance, values, places):
     d = tree.nonbasic.shape[1]
     t, basic, nonbasic, flipped = tree.t, tree.basic, tree.nonbasic, tree.flipped

@@ -60,11 +60,13 @@ class Plan:
         limits: dict[str, float | int | None] = {"deadline": deadline, "most": most}
         whole = Task(WHOLE, {"prefix": "", **limits})
         answer = _explore(question, problem, whole, _SMALL_WORK[question.method])
-        if answer.complete or _out_of_time(deadline) or _is_full(most, answer):
+        if answer.complete or _is_full(most, answer):
             return cls((whole,), np.zeros(len(problem.stages), dtype=np.int64), 0, answer)
         stop, cut = 0, None
         while cut is None or (len(cut[0]) < _TASKS_WANTED and stop < problem.decisions):
-            stop = min(problem.decisions, stop + 1 + stop // 4)
+            if _out_of_time(deadline):
+                return cls((whole,), np.zeros(len(problem.stages), dtype=np.int64), 0, answer)
+            stop += 1
             cut = _cut(question, problem, stop)
         prefixes, walk = cut
         tasks = [

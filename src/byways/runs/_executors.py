@@ -11,6 +11,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from byways.runs._chunks import ContextRef, Reply, forget_context, keep_context, run_chunk
 
 if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
 
     from byways.runs._chunks import Work
@@ -28,6 +30,8 @@ __all__ = ["GivenExecutor", "OwnPool", "Pool", "check_executor", "count_workers"
 
 # A chunk that takes this many times its target gives back what is left of it.
 _PATIENCE = 4.0
+# A worker that is told to end and does not within this time is terminated.
+_GRACE_SECONDS = 2.0
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -133,7 +137,10 @@ class OwnPool:
         self._workers = min(workers, 61) if sys.platform == "win32" else workers
         _check_not_importing()
         _pickle(work, "work", "a function at the top level of a module")
-        self._initial = (_pickle(context, "context", "made of picklable parts"), digest)
+        data = _pickle(context, "context", "made of picklable parts")
+        # Nothing is ever sent: each worker sees the line end, also when this process is killed.
+        self._far_end, self._line = multiprocessing.Pipe(duplex=False)
+        self._initial = (data, digest, self._far_end)
         self._pool = self._start()
         self._greet()
 
@@ -150,15 +157,22 @@ class OwnPool:
         """Stop the processes: when they are idle, or at once.
 
         The caller must not cancel chunks: CPython's pool stumbles over a future that is cancelled
-        while its process dies.
+        while its process dies. Nor may a process be killed while it sends a result, or the pool
+        waits for the rest of it for ever. So a worker ends itself when the line is cut, and only
+        one that does not even notice (compiled code that holds the interpreter) is terminated.
         """
-        for process in self._processes() if abort else []:
-            process.terminate()
-        self._pool.shutdown(wait=True)
+        rescue = threading.Timer(_GRACE_SECONDS, _terminate, [self._processes()])
+        if abort:
+            self._line.close()
+            rescue.start()
+        self._pool.shutdown(wait=True, cancel_futures=abort)
+        rescue.cancel()
+        self._line.close()
+        self._far_end.close()
 
     def _send(self, tasks: list[Task]) -> Future[Reply]:
         patience = _PATIENCE * self.target
-        return self._pool.submit(run_chunk, self._work, tasks, self._ref, patience)
+        return self._pool.submit(_run_until_cut, self._work, tasks, self._ref, patience)
 
     def _start(self) -> ProcessPoolExecutor:
         """Make a pool; its processes start with its first tasks."""
@@ -177,6 +191,7 @@ class OwnPool:
 
     def _greet(self) -> None:
         """Wait for the first worker, so that a script without a guard fails once and clearly."""
+        processes: list[BaseProcess] = []
         try:
             ready = self._pool.submit(_accept, self._work)
             processes = self._processes()
@@ -286,21 +301,48 @@ def _accept(work: Work) -> None:
     """Show that a worker can start and import the work function."""
 
 
-def _prepare_process(data: bytes, digest: str) -> None:
+def _terminate(processes: list[BaseProcess]) -> None:
+    """End processes that did not end themselves."""
+    for process in processes:
+        process.terminate()
+
+
+def _prepare_process(data: bytes, digest: str, line: Connection) -> None:
     """Set up a worker process before its first chunk."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_follow_parent, name="byways-parent", daemon=True).start()
+    threading.Thread(target=_watch, args=(line,), name="byways-line", daemon=True).start()
     os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))  # for libraries not loaded yet
     keep_context(pickle.loads(data), digest)
-    with contextlib.suppress(ImportError):
-        from threadpoolctl import threadpool_limits
+    # Imported here, because its import alone sets an environment variable.
+    from threadpoolctl import threadpool_limits
 
-        threadpool_limits(1)  # for libraries that came with the context
+    threadpool_limits(1)  # for libraries that came with the context
 
 
-def _follow_parent() -> None:
-    """End this process when its parent has ended without saying so."""
+class _Computing:
+    """Whether this worker is in a chunk, and not sending its results."""
+
+    now = False
+    gate = threading.Lock()
+
+
+def _run_until_cut(work: Work, tasks: list[Task], ref: ContextRef, patience: float) -> Reply:
+    """Run a chunk in a worker, which may end in the middle of it."""
+    _Computing.now = True
+    try:
+        return run_chunk(work, tasks, ref, patience)
+    finally:
+        with _Computing.gate:  # no results are sent by a process that is about to end
+            _Computing.now = False
+
+
+def _watch(line: Connection) -> None:
+    """End this process when its line is cut: in a chunk, or anywhere if its parent is gone."""
+    with contextlib.suppress(OSError):
+        line.poll(None)
     parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    while True:
+        with _Computing.gate:
+            if _Computing.now or parent is None or not parent.is_alive():
+                os._exit(1)
+        time.sleep(0.01)
