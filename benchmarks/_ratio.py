@@ -203,16 +203,16 @@ def compare(
 
 def minima(
     calls: list[Callable[[], Any]], *, pace: Pace, clock: Clock = cpu_seconds
-) -> list[float]:
-    """Give the least seconds of several calls, interleaved, after a first call of each."""
+) -> tuple[list[float], list[Any]]:
+    """Give the least seconds of several calls, interleaved, and what the first calls gave."""
     times = [_Times(Side("", call), clock) for call in calls]
+    outputs = [one.call_first() for one in times]
     for one in times:
-        one.call_first()
         one.calibrate(pace)
     for _ in range(pace.rounds):
         for one in times:
             one.sample(pace)
-    return [min(one.samples) for one in times]
+    return [min(one.samples) for one in times], outputs
 
 
 def missing(claim: str, ours: str, peer: str, goal: float | None, what: str) -> Row:

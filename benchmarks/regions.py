@@ -90,9 +90,9 @@ def linear(pace: Pace) -> Iterator[Row]:
     for inputs, domain in ((4, _UNIT), (64, (0.0, 1.0))):
         widths = range(3, 7) if pace.quick else range(6, 12)
         chains = [seeded_network(inputs, n, n) for n in widths]
-        counts = [count_regions(chain, domain, method="simplex").total for chain in chains]
         calls = [partial(enumerate_regions, c, domain, method="simplex") for c in chains]
-        seconds = minima(list(calls), pace=pace)
+        seconds, reports = minima(list(calls), pace=pace)
+        counts = [len(report) for report in reports]
         yield _fitted(f"linear: {inputs}-n-n, n = {widths[0]}..{widths[-1]}", counts, seconds)
 
 
@@ -134,7 +134,7 @@ def _against_relucent(
     chain, space = seeded_network(*widths), WholeSpace(widths[0])
     search = Relucent(chain).search
     smallest = Relucent(seeded_network(widths[0], 1)).search
-    start_up = 0.0 if pace.quick else min(minima([smallest], pace=Pace(quick=True)))
+    start_up = 0.0 if pace.quick else min(minima([smallest], pace=Pace(quick=True))[0])
     same = partial(_same_as_relucent, chain)
     counting = compare(
         count[0],
@@ -150,7 +150,7 @@ def _against_relucent(
         yield replace(counting, claim=full[0], goal=full[1])
         return
     listing = partial(_with_neighbours, partial(enumerate_regions, chain, space, method="simplex"))
-    ours = min(minima([listing], pace=pace))
+    ours = min(minima([listing], pace=pace)[0])
     yield replace(
         counting,
         claim=full[0],

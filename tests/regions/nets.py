@@ -31,10 +31,12 @@ def whole_numbered(widths: tuple[int, ...], seed: int, activation: PiecewiseLine
 
 
 @st.composite
-def chains(draw: st.DrawFn, inputs: int | None = None, degenerate: bool = True) -> LayerChain:
-    """Draw a network of one to three hidden layers with up to five units each."""
+def chains(
+    draw: st.DrawFn, inputs: int | None = None, degenerate: bool = True, widest: int = 5
+) -> LayerChain:
+    """Draw a network of one to three hidden layers."""
     size = draw(st.integers(1, 3)) if inputs is None else inputs
-    hidden = draw(st.lists(st.integers(1, 5), min_size=1, max_size=3))
+    hidden = draw(st.lists(st.integers(1, widest), min_size=1, max_size=3))
     widths = (size, *hidden, draw(st.integers(1, 3)))
     seed = draw(st.integers(0, 10**6))
     activation = draw(st.sampled_from(ACTIVATIONS))

@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import shlex
-import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from byways.cli._errors import Misuse, as_misuse
 from byways.cli._progress import LiveLine
 from byways.core.errors import RunMismatchError
-from byways.core.progress import as_progress
 from byways.regions._bounds import refuse_if_astronomical
-from byways.regions._gather import Answer, Limits, Manner, _Collector, gather
-from byways.regions._outcome import Outcome
+from byways.regions._gather import Answer, Limits, Manner, gather
+from byways.regions._gather import recall as recall_run
 from byways.regions._question import Question
-from byways.regions._work import WHOLE, Plan
-from byways.runs import RunDirectory, Task
+from byways.runs import RunDirectory
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
     from pathlib import Path
 
     from byways.cli._options import LimitOptions, MethodOptions
     from byways.core.chain import LayerChain
-    from byways.runs import Result
 
 __all__ = ["answer", "ask", "count_earlier", "limits", "load_question", "recall", "worker_count"]
 
@@ -140,30 +134,6 @@ def load_question(run_dir: Path) -> Question:
 
 
 def recall(question: Question, run_dir: Path) -> Answer:
-    """Put together what a run directory holds, without going on.
-
-    Only the cut into tasks is made again, which takes moments: it tells the share of each task.
-    """
+    """Put together what a run directory holds, without going on."""
     with RunDirectory.open(run_dir) as run:
-        known = {result.key: result for result in run.results()}
-    collector = _Collector(Limits(None, None), as_progress(False), time.time(), None)
-    outcome = collector.take(_known(question, known))
-    if not outcome.complete:
-        outcome = Outcome.INTERRUPTED
-    spent = sum(result.seconds for result in known.values())
-    return replace(collector.answer(outcome), seconds=spent)
-
-
-def _known(question: Question, known: dict[str, Result]) -> Generator[Plan | Result, None, None]:
-    """Give the plan and the results that are there."""
-    if not known:
-        return
-    if WHOLE in known:
-        import numpy as np
-
-        stages = np.zeros(len(question.problem().stages), dtype=np.int64)
-        plan = Plan((Task(WHOLE, {"prefix": ""}),), stages, 0, known[WHOLE])
-    else:
-        plan = Plan.make(question, None, None)
-    yield plan
-    yield from (known[task.key] for task in plan.tasks if task.key in known)
+        return recall_run(question, run)

@@ -66,7 +66,7 @@ class Picture:
                 ax=ax,
             )
         if self.plane is not None:
-            ax.set_title(f"{ax.get_title()} in the plane through three inputs")
+            ax.set_title(f"{ax.get_title()} through three inputs")
         save_figure(ax, self.path)
 
 

@@ -187,13 +187,17 @@ class LayerChain:
                 result |= (np.abs(values[i] - t) <= tolerance).any(axis=-1)
         return result
 
-    def local_map(self, segments: ArrayLike, layer: int | None = None) -> Affine:
+    def local_map(
+        self, segments: ArrayLike, layer: int | None = None, before: Affine | None = None
+    ) -> Affine:
         """Give the affine map that the chain is where the units are on the given segments.
 
         Args:
             segments: Shape ``(..., units)``.
             layer: Stop after this layer, its activation included; counts from 0 or, negative, from
                 the end. None means the last.
+            before: A map into the inputs that the chain is composed with, for instance that of a
+                slice; cheaper than composing afterwards.
 
         Returns:
             Weight ``(..., n_layer, n_0)`` and bias ``(..., n_layer)``. Cost: one dense product per
@@ -207,7 +211,7 @@ class LayerChain:
         """
         vector = self._segments(segments)
         stop = range(len(self.layers))[-1 if layer is None else layer]
-        result = Affine.identity(self.input_size)
+        result = Affine.identity(self.input_size) if before is None else before
         used = 0
         for item in self.layers[: stop + 1]:
             result = result.then(Affine(item.map.to_dense(), item.bias))
@@ -220,7 +224,9 @@ class LayerChain:
             slope = slopes[part]
             weight = slope[..., None] * result.weight
             result = Affine(weight, slope * result.bias + intercepts[part])
-        return result
+        batch = vector.shape[:-1]  # missing so far where no layer has segments
+        weight = np.broadcast_to(result.weight, (*batch, *result.weight.shape[-2:]))
+        return Affine(weight, np.broadcast_to(result.bias, (*batch, *result.bias.shape[-1:])))
 
     def digest(self) -> str:
         """Give the SHA-256 of shapes, weights and activations, as hexadecimal digits."""

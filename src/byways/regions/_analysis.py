@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from byways.core.affine import Affine
 from byways.core.domains import Box, Polytope
 from byways.core.errors import DomainError
 from byways.regions import _geometry
@@ -45,7 +46,7 @@ def ranks(report: RegionReport, layer: int) -> NDArray[np.int64]:
     basis = report.problem.embed
     found = [np.zeros(0, dtype=np.int64)]
     for _, signs in _chunks(report):
-        local = basis.then(report.network.local_map(signs, layer))
+        local = report.network.local_map(signs, layer, before=basis)
         found.append(np.linalg.matrix_rank(local.weight))
     return np.concatenate(found)
 
@@ -134,7 +135,7 @@ def distinct_maps(report: RegionReport, tolerance: float) -> NDArray[np.int64]:
     """Label regions by their affine map."""
     entries = [np.zeros((0, 1))]
     for _, signs in _chunks(report):
-        local = report.problem.embed.then(report.network.local_map(signs))
+        local = report.network.local_map(signs, before=report.problem.embed)
         flat = np.concatenate([local.weight.reshape(len(signs), -1), local.bias], axis=1)
         entries.append(flat)
     table = np.concatenate(entries[1:]) if len(entries) > 1 else entries[0]
@@ -157,7 +158,7 @@ def minimize(report: RegionReport, i: int, sign: float) -> tuple[float, Array]:
     problem = report.problem
     best, place = np.inf, np.full(problem.dim, np.nan)
     for bits, signs in _chunks(report):
-        local = problem.embed.then(report.network.local_map(signs))
+        local = report.network.local_map(signs, before=problem.embed)
         rows = sign * np.column_stack([local.bias[:, output], local.weight[:, output]])
         values, places = minima(problem, bits, rows, report.question.tolerance)
         k = int(np.nanargmin(values))
@@ -174,7 +175,7 @@ def lipschitz(report: RegionReport, p: float) -> float:
     largest = 0.0
     turn = _domain_directions(report.question.domain)
     for _, signs in _chunks(report):
-        weight = report.network.local_map(signs).weight @ turn
+        weight = report.network.local_map(signs, before=turn).weight
         norms = np.linalg.norm(weight, ord=p, axis=(-2, -1))
         largest = max(largest, float(norms.max(initial=0.0)))
     return largest
@@ -187,7 +188,7 @@ def decision_boundary(report: RegionReport) -> Array:
 
     problem = report.problem
     require_plane(report)
-    local = problem.embed.then(report.network.local_map(report.signs))
+    local = report.network.local_map(report.signs, before=problem.embed)
     segments = boundary_segments(polygons(problem, report.words), local.weight, local.bias)
     return _embed_domain(report.question.domain, segments)
 
@@ -221,14 +222,16 @@ def _embed_domain(domain: Domain, points: Array) -> Array:
     return result
 
 
-def _domain_directions(domain: Domain) -> Array:
-    """Give an orthonormal basis of the directions in which the domain extends, as columns."""
+def _domain_directions(domain: Domain) -> Affine:
+    """Give an orthonormal basis of the directions in which the domain extends, as a linear map."""
     if isinstance(domain, Slice):
-        return np.linalg.qr(domain.directions.T)[0]
-    if isinstance(domain, WholeSpace):
-        return np.eye(domain.dim)
-    box = domain.box if isinstance(domain, Polytope) else domain
-    return np.eye(box.dim)[:, box.lower < box.upper]
+        basis = np.linalg.qr(domain.directions.T)[0]
+    elif isinstance(domain, WholeSpace):
+        basis = np.eye(domain.dim)
+    else:
+        box = domain.box if isinstance(domain, Polytope) else domain
+        basis = np.eye(box.dim)[:, box.lower < box.upper]
+    return Affine(basis, np.zeros(len(basis)))
 
 
 def _rows_differ(report: RegionReport, k: int) -> bool:
@@ -251,13 +254,19 @@ def _across(report: RegionReport, k: int) -> NDArray[np.intp]:
         others = np.delete(rows, i, axis=0)
         on_facet = np.vstack([rows[i], -rows[i]])
         depth = deepest_point(others, on_facet, np.ones(problem.dim, dtype=bool), box=False)
-        for step in depth.margin * 0.5 ** np.arange(1, 20):
+        for step in depth.margin * 0.5 ** np.arange(1, 36):
             beyond = depth.point - step * rows[i, 1:]
             other = int(report.locate(problem.embed(beyond)))
-            if other not in (-1, k):
+            if other not in (-1, k) and _touches(report, other, depth.point):
                 found.append((k, other))
                 break
     return np.array(found, dtype=np.intp).reshape(-1, 2)
+
+
+def _touches(report: RegionReport, k: int, point: Array) -> bool:
+    """Tell whether a point lies in the closure of a region; a step may have gone beyond it."""
+    rows, _ = _geometry.all_rows(report.problem, report.bits_of(k))
+    return bool((rows[:, 0] + rows[:, 1:] @ point >= -report.question.tolerance).all())
 
 
 def _split_by_difference(

@@ -13,23 +13,16 @@ __all__ = ["compiled", "entry"]
 
 _F = TypeVar("_F", bound="Callable[..., Any]")
 
+# Division follows IEEE 754 instead of raising, which keeps exception paths out of inner loops.
+_OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
+_INNER: dict[str, Any] = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
 
 def entry(function: _F) -> _F:
-    """Compile what Python calls, at its first call, once per installation, without the GIL.
-
-    Division follows IEEE 754 instead of raising, which keeps exception paths out of inner loops.
-    """
-    kernel: Any = njit(cache=True, nogil=True, error_model="numpy")(function)
-    return cast("_F", kernel)
+    """Compile what Python calls, at its first call, once per installation, without the GIL."""
+    return cast("_F", njit(**_OPTIONS)(function))
 
 
 def compiled(function: _F) -> _F:
     """Compile what only kernels call: as ``entry``, without the costly wrapper for Python."""
-    kernel: Any = njit(
-        cache=True,
-        nogil=True,
-        error_model="numpy",
-        no_cpython_wrapper=True,
-        no_cfunc_wrapper=True,
-    )(function)
-    return cast("_F", kernel)
+    return cast("_F", njit(**_INNER)(function))

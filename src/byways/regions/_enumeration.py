@@ -49,10 +49,11 @@ def enumerate_regions(
     """List every activation region of a network on a domain.
 
     With pre-activations z(x) of all hidden units, the activation region of a sign vector is the
-    open set of inputs in the domain's interior where each z has its sign. The function finds every sign
-    vector whose region is not empty. It speaks of the real-arithmetic function with the network's
-    float64 weights; each decision is made in float64, and those within ``tolerance`` of zero are
-    counted as ambiguous. A region thinner than the tolerance counts as empty, and as ambiguous.
+    open set of inputs in the domain's interior where each z has its sign. The function finds
+    every sign vector whose region is not empty. It speaks of the real-arithmetic function with
+    the network's float64 weights; each decision is made in float64, and those within
+    ``tolerance`` of zero are counted as ambiguous. A region thinner than the tolerance counts
+    as empty, and as ambiguous.
 
     The result is the same, and in the same order, for any number of workers, executor and history
     of interruptions.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from byways.core.progress import Listener
     from byways.regions._question import Question
 
-__all__ = ["Answer", "Limits", "Manner", "gather"]
+__all__ = ["Answer", "Limits", "Manner", "gather", "recall"]
 
 _PASS = "regions"
 
@@ -114,6 +114,27 @@ def gather(question: Question, limits: Limits, manner: Manner) -> Answer:
     return collector.answer(outcome)
 
 
+def recall(question: Question, directory: RunDirectory) -> Answer:
+    """Put together what a run directory holds, without going on.
+
+    The cut into tasks is made again, which takes moments: it tells the share of each task. The
+    answer's seconds are those that the tasks took together.
+    """
+    known = {result.key: result for result in directory.results()}
+    collector = _Collector(Limits(None, None), as_progress(False), time.time(), None)
+
+    def stream() -> Generator[Plan | Result, None, None]:
+        plan = _plan(question, known, None, None)
+        yield plan
+        yield from (known[task.key] for task in plan.tasks if task.key in known)
+
+    outcome = collector.take(stream()) if known else Outcome.INTERRUPTED
+    if not outcome.complete:
+        outcome = Outcome.INTERRUPTED
+    spent = sum(result.seconds for result in known.values())
+    return replace(collector.answer(outcome), seconds=spent)
+
+
 def _results(
     question: Question,
     limits: Limits,
@@ -135,24 +156,30 @@ def _results(
         )
 
     start(())  # refuses wrong workers and executors before anything is computed
-    if WHOLE in known:
-        stages = np.zeros(len(question.problem().stages), dtype=np.int64)
-        yield Plan((Task(WHOLE, {"prefix": ""}),), stages, 0, known[WHOLE])
-        yield known[WHOLE]
-        return
-    plan = Plan.make(question, deadline, limits.max_regions)
+    plan = _plan(question, known, deadline, limits.max_regions)
     yield plan
-    if plan.answer is not None:
-        if journal is not None and plan.answer.complete:
-            journal.append(plan.answer)
-        yield plan.answer
-        return
     yield from (known[task.key] for task in plan.tasks if task.key in known)
+    if plan.answer is not None:
+        if plan.answer.key not in known:
+            if journal is not None and plan.answer.complete:
+                journal.append(plan.answer)
+            yield plan.answer
+        return
     running = start(plan.tasks)
     try:
         yield from (result for _, result in running)
     finally:
         running.close()  # type: ignore[attr-defined]  # a generator: cancels what is pending
+
+
+def _plan(
+    question: Question, known: dict[str, Result], deadline: float | None, most: int | None
+) -> Plan:
+    """Make the plan, or take it from an answer that an earlier session gave whole."""
+    if WHOLE in known:
+        stages = np.zeros(len(question.problem().stages), dtype=np.int64)
+        return Plan((Task(WHOLE, {"prefix": ""}),), stages, 0, known[WHOLE])
+    return Plan.make(question, deadline, most)
 
 
 class _Collector:

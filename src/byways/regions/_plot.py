@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from byways.core.affine import Affine
 from byways.core.arrays import finite
 from byways.core.domains import Box
 from byways.core.errors import DomainError, ShapeError
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import ArrayLike, NDArray
 
-    from byways.core.chain import LayerChain
     from byways.regions._domains import Domain
     from byways.regions._report import RegionReport
 
@@ -44,7 +42,6 @@ __all__ = ["boundary_segments", "draw_partition", "draw_report", "plot_slice"]
 
 _COLORS = ("auto", "class", "rank", "norm", "layer")
 _NEAR = 1e-9  # distance, in units of the domain's sides, that counts as none
-_BATCH = 4096
 
 
 def plot_slice(
@@ -235,7 +232,7 @@ def _draw(
     corner, sides = _frame(question.domain)
     found = outlines(problem, words)
     bits = unpack(words, problem.decisions)
-    local = _local_maps(chain, problem.embed, problem.segments(bits))
+    local = chain.local_map(problem.segments(bits), before=problem.embed)
     pieces, numbers, segments = classified(found.polygons(), local.weight, local.bias)
     if color != "class":
         pieces = found.polygons()
@@ -256,30 +253,6 @@ def _draw(
     _explain(ax, color, numbers, local.weight, len(borders), drawn, marks)
     _label(ax, question.domain, len(words))
     return ax
-
-
-def _local_maps(chain: LayerChain, embed: Affine, signs: NDArray[np.uint8]) -> Affine:
-    """Give the network's affine map on each region, as a function of engine coordinates."""
-    parts = [
-        _local_batch(chain, embed, signs[i : i + _BATCH])
-        for i in range(0, max(len(signs), 1), _BATCH)
-    ]
-    weight = np.concatenate([part.weight for part in parts])
-    return Affine(weight, np.concatenate([part.bias for part in parts]))
-
-
-def _local_batch(chain: LayerChain, embed: Affine, signs: NDArray[np.uint8]) -> Affine:
-    result, used = embed, 0
-    for layer in chain.layers:
-        result = result.then(Affine(layer.map.to_dense(), layer.bias))
-        slopes, intercepts = layer.activation.pieces()
-        segment = np.zeros((len(signs), layer.width), dtype=np.intp)
-        if layer.activation.breakpoints:
-            segment += signs[:, used : used + layer.width]
-            used += layer.width
-        slope = slopes[segment]
-        result = Affine(slope[..., None] * result.weight, slope * result.bias + intercepts[segment])
-    return result
 
 
 def _borders(found: Outlines, bits: NDArray[np.uint8], ends: Ints) -> list[Array]:
@@ -375,5 +348,5 @@ def _label(ax: Axes, domain: Domain, count: int) -> None:
     ax.set(xlim=(corner[0], corner[0] + sides[0]), ylim=(corner[1], corner[1] + sides[1]))
     if sliced or 0.4 < sides[0] / sides[1] < 2.5:
         ax.set_aspect("equal")
-    where = " on the slice" if sliced else ""
+    where = " on a slice" if sliced else ""
     ax.set_title(f"{count:,} activation region{'s' if count != 1 else ''}{where}")

@@ -94,12 +94,12 @@ class Question:
 
     def digest(self) -> str:
         """Give a text that is equal for equal questions only."""
-        identity = [self.chain.digest(), self.parameters()]
-        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(self.parameters(), sort_keys=True).encode()).hexdigest()
 
     def parameters(self) -> dict[str, Any]:
         """Give what makes this question another one than the next, the network apart."""
         return {
+            "network": self.chain.digest(),
             "domain": describe(self.domain),
             "method": self.method,
             "solver": self.solver if self.method == "lp" else "",
@@ -112,7 +112,8 @@ class Question:
         """Give the arrays that ``from_state`` turns back into this question, without limits."""
         arrays = {f"chain.{name}": array for name, array in self.chain.state().items()}
         arrays.update({f"domain.{name}": a for name, a in _domain_state(self.domain).items()})
-        options = {k: v for k, v in self.parameters().items() if k != "domain"}
+        arrayed = ("network", "domain")
+        options = {k: v for k, v in self.parameters().items() if k not in arrayed}
         options["solver"] = self.solver
         arrays["format"] = np.array(_FORMAT)
         arrays["options"] = np.array(json.dumps(options, sort_keys=True))

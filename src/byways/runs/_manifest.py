@@ -94,7 +94,8 @@ class Manifest:
             RunMismatchError: If a field differs; the message names it and both values.
         """
         mine, other = _flat(self), _flat(asked)
-        for name in sorted(mine.keys() | other.keys()):
+        # The digest goes last: a parameter that differs says more.
+        for name in sorted(mine.keys() | other.keys(), key=lambda n: (n == _DIGEST, n)):
             stored, given = mine.get(name, _ABSENT), other.get(name, _ABSENT)
             if stored != given or isinstance(stored, bool) is not isinstance(given, bool):
                 raise RunMismatchError(
@@ -111,13 +112,14 @@ class _Absent:
 
 
 _ABSENT = _Absent()
+_DIGEST = "context digest"
 
 
 def _flat(manifest: Manifest) -> dict[str, Any]:
     """Give every compared value under its dotted name."""
     values: dict[str, Any] = {
         "pass": manifest.pass_name,
-        "context digest": manifest.context_digest,
+        _DIGEST: manifest.context_digest,
     }
     waiting: list[tuple[str, Any]] = [("parameters", manifest.parameters)]
     while waiting:
