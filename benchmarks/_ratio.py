@@ -140,6 +140,7 @@ class _Times:
         start = self.clock()
         self.side.call()
         once = max(self.clock() - start, 1e-7)
+        self.used += once
         self.repeats = min(max(1, round(_SAMPLE / once)), _MOST_REPEATS)
 
     def sample(self, pace: Pace) -> float:

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from byways.core.errors import RunMismatchError, TasksFailedError
 from byways.core.progress import ProgressEvent
-from byways.runs import Result, RunDirectory, Task, run_tasks
+from byways.runs import Result, RunDirectory, Task, _journal, run_tasks
 from byways.runs._chunks import ContextRef, forget_context, run_chunk
 from byways.runs._executors import OwnPool
 from tests.runs import workloads
@@ -323,27 +323,32 @@ def quick_then_slow(context: Scale, task: Task) -> Result:
     return (multiply if n < 8 else workloads.multiply_slowly)(context, task)
 
 
-def test_results_are_written_before_slow_callers_take_them(tmp_path: Path) -> None:
-    run = RunDirectory.create(tmp_path / "run", pass_name="p", parameters={}, context=CONTEXT)
+def test_results_are_written_while_workers_take_their_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_journal, "FLUSH_SHARE", 1e-9)  # after a flush, results wait a second
     gate = threading.Event()
 
-    def wait_at_one(context: Scale, task: Task) -> Result:
-        if task.payload["n"] == 1:
+    def wait_at_two(context: Scale, task: Task) -> Result:
+        if task.payload["n"] == 2:
             gate.wait(10)
         return multiply(context, task)
 
-    with ThreadPoolExecutor(2) as executor:
-        tasks = make_tasks(2)
-        pairs = run_tasks(wait_at_one, tasks, context=CONTEXT, executor=executor, journal=run)
+    run = RunDirectory.create(tmp_path / "run", pass_name="p", parameters={}, context=CONTEXT)
+    with ThreadPoolExecutor(1) as executor:
+        tasks = make_tasks(3)
+        pairs = run_tasks(wait_at_two, tasks, context=CONTEXT, executor=executor, journal=run)
         next(pairs)
+        next(pairs)
+        assert RunDirectory.open(run.path).done_keys() == {"n-000000"}
         consumer = threading.Thread(target=list, args=(pairs,))
         consumer.start()
-        time.sleep(0.8)  # the run waits for task 1 and flushes meanwhile
+        time.sleep(0.9)
         keys = RunDirectory.open(run.path).done_keys()
         gate.set()
         consumer.join()
     run.close()
-    assert keys == {"n-000000"}
+    assert keys == {"n-000000", "n-000001"}
 
 
 def test_progress_counts_tasks_and_what_was_found() -> None:

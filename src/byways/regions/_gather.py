@@ -102,7 +102,7 @@ def gather(question: Question, limits: Limits, manner: Manner) -> Answer:
                     context=question,
                 )
             )
-        known = {result.key: result for result in journal.results()} if journal else {}
+        known = _known(journal, limits.max_regions) if journal else {}
         stream = _results(question, limits, manner, journal, known, deadline)
         collector = _Collector(limits, listener, start, deadline)
         try:
@@ -145,7 +145,9 @@ def _results(
 ) -> Generator[Plan | Result, None, None]:
     """Give the plan, then the results as they come, those of earlier sessions first."""
 
-    def start(tasks: tuple[Task, ...]) -> Iterator[tuple[Task, Result]]:
+    def start(
+        tasks: tuple[Task, ...], journal: RunDirectory | None
+    ) -> Generator[tuple[Task, Result], None, None]:
         return run_tasks(
             work,
             tasks,
@@ -155,7 +157,7 @@ def _results(
             journal=journal,
         )
 
-    start(())  # refuses wrong workers and executors before anything is computed
+    start((), journal)  # refuses wrong workers and executors before anything is computed
     plan = _plan(question, known, deadline, limits.max_regions)
     yield plan
     yield from (known[task.key] for task in plan.tasks if task.key in known)
@@ -165,11 +167,25 @@ def _results(
                 journal.append(plan.answer)
             yield plan.answer
         return
-    running = start(plan.tasks)
-    try:
-        yield from (result for _, result in running)
-    finally:
-        running.close()  # type: ignore[attr-defined]  # a generator: cancels what is pending
+    done = journal.done_keys() - known.keys() if journal else set()
+    again = tuple(task for task in plan.tasks if task.key in done)
+    for running in [start(again, None)] * bool(again) + [start(plan.tasks, journal)]:
+        with contextlib.closing(running):  # cancels what is pending
+            yield from (result for _, result in running)
+
+
+def _known(journal: RunDirectory, most: int | None) -> dict[str, Result]:
+    """Give the results of earlier sessions that a session with this limit would find too.
+
+    A task with more regions than are asked for stops at the first that its walk meets, which are
+    not the first of its sorted list; it has to walk again.
+    """
+    results = {result.key: result for result in journal.results()}
+    return {
+        key: result
+        for key, result in results.items()
+        if most is None or result.counts["regions"] <= most
+    }
 
 
 def _plan(

@@ -86,14 +86,14 @@ def _joined(parts: list[NDArray[Any]]) -> NDArray[Any]:
 def enter_stage(net: Net, stage: int, bits, maps):
     """Write the rows of a stage's pre-activations into ``maps``, on the cell that ``bits`` names.
 
+    ``maps`` has shape ``(d + 1, units)``: the long axis is the inner one, whatever the dimension.
     Returns the size of the numbers that were summed, for telling rounding from gradient.
     """
     first, end = net.unit_start[stage], net.unit_start[stage + 1]
-    width, columns = end - first, maps.shape[1]
-    for i in range(width):
-        for k in range(columns):
-            maps[first + i, k] = 0.0
-        maps[first + i, 0] = net.biases[first + i]
+    width, columns = end - first, maps.shape[0]
+    for k in range(columns):
+        for i in range(first, end):
+            maps[k, i] = net.biases[i] if k == 0 else 0.0
     sources = net.inputs.shape[0] if stage == 0 else first - net.unit_start[stage - 1]
     value = np.empty(columns)
     size = 0.0
@@ -110,7 +110,7 @@ def enter_stage(net: Net, stage: int, bits, maps):
                 decision += 1
             slope = net.slopes[stage - 1, segment]
             for k in range(columns):
-                value[k] = slope * maps[unit, k]
+                value[k] = slope * maps[k, unit]
             value[0] += net.intercepts[stage - 1, segment]
         largest = 0.0
         for k in range(columns):
@@ -119,10 +119,10 @@ def enter_stage(net: Net, stage: int, bits, maps):
             continue
         size = max(size, largest)
         at = net.weight_start[stage] + j * width
-        for i in range(width):
-            weight = net.weights[at + i]
-            for k in range(columns):
-                maps[first + i, k] += weight * value[k]
+        for k in range(columns):
+            if value[k] != 0.0:
+                for i in range(width):
+                    maps[k, first + i] += net.weights[at + i] * value[k]
     return size
 
 
@@ -133,19 +133,19 @@ def stage_rows(net: Net, stage: int, size: float, maps, rows):
     A unit that is constant on the cell gets the row ``(+1 | 0 | -1, 0, ..)``. Returns how many
     constants were too close to zero to be sure of their sign.
     """
-    doubtful, columns = 0, maps.shape[1]
+    doubtful, columns = 0, maps.shape[0]
     for k in range(net.decision_start[stage], net.decision_start[stage + 1]):
         unit = net.unit[k]
         noise = NEGLIGIBLE * size * net.weight_size[unit]
-        level = maps[unit, 0] - net.threshold[k]
+        level = maps[0, unit] - net.threshold[k]
         gradient = 0.0
         for c in range(1, columns):
-            gradient += maps[unit, c] ** 2
+            gradient += maps[c, unit] ** 2
         gradient = np.sqrt(gradient)
         if gradient > noise:
             rows[k, 0] = level / gradient
             for c in range(1, columns):
-                rows[k, c] = maps[unit, c] / gradient
+                rows[k, c] = maps[c, unit] / gradient
             continue
         for c in range(columns):
             rows[k, c] = 0.0

@@ -64,7 +64,7 @@ class Tree(NamedTuple):
     stack: Ints  # slots to visit, and unused ones
     bits: NDArray[np.uint8]  # the path
     rows: Array  # of all constraints, valid on the path
-    maps: Array  # pre-activations of all units, valid on the path
+    maps: Array  # (d + 1, units): pre-activations of all units, valid on the path
     counts: Ints  # completed cells per stage
     cursor: Ints
     explored: Array
@@ -141,7 +141,7 @@ def plant(problem: Problem, order: Order) -> Tree:
         stack=np.stack([np.zeros_like(unused), unused]),
         bits=bits,
         rows=rows,
-        maps=np.zeros((sum(len(stage.bias) for stage in problem.stages), d + 1)),
+        maps=np.zeros((d + 1, sum(len(stage.bias) for stage in problem.stages))),
         counts=np.zeros(len(problem.stages), dtype=np.int64),
         cursor=cursor,
         explored=np.zeros(1),
