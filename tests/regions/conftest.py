@@ -1,19 +1,27 @@
-"""Compiled kernels are loaded before the first test, which would else be the slow one."""
+"""Fixtures of the pass."""
 
 from __future__ import annotations
 
 import pytest
 
 from byways.core.chain import LayerChain
-from byways.regions import enumerate_regions
+from byways.regions import _work, enumerate_regions
+from tests.regions import master
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _compiled_kernels() -> None:
-    """Compile, or read from the cache, what every method and every sweep over regions runs."""
+    """Compile, or read from the cache, what runs; the first test would else be a slow one."""
     pairs = [([[1.0, 0.0], [0.0, 1.0]], [0.0, 0.25]), ([[1.0, 1.0], [1.0, -1.0]], [0.0, 0.0])]
     chain = LayerChain.from_arrays(pairs)
     for method in ("simplex", "polygon"):
         report = enumerate_regions(chain, (-1, 1), method=method)
     report.maximize(0)
     report.adjacency()
+
+
+@pytest.fixture
+def _cut_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut even a small question into tasks, until the end of the test."""
+    for name, value in master.EARLY.items():
+        monkeypatch.setattr(_work, name, value)

@@ -8,17 +8,17 @@ from byways.core.chain import LayerChain
 from byways.regions import RegionReport, _work, enumerate_regions
 
 BOX = (-1.0, 1.0)
-
-
-def cut_early() -> None:
-    """Cut even a small question into tasks, so that there is something to interrupt."""
-    _work._SMALL_LEAVES = 10
-    _work._SMALL_WORK = dict.fromkeys(("lp", "simplex", "polygon"), 20)
-    _work._TASKS_WANTED = 64
+# Cuts even a small question into tasks, so that there is something to interrupt.
+EARLY = {
+    "_SMALL_LEAVES": 10,
+    "_SMALL_WORK": dict.fromkeys(("lp", "simplex", "polygon"), 20),
+    "_TASKS_WANTED": 64,
+}
 
 
 def main(chain: str, run: str, method: str, workers: str) -> RegionReport:
-    cut_early()
+    for name, value in EARLY.items():
+        setattr(_work, name, value)
     network = LayerChain.load(chain)
     return enumerate_regions(network, BOX, method=method, run_dir=run, workers=int(workers))
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+from pathlib import Path
 
 import numpy as np
 from hypothesis import strategies as st
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 from byways.core.activations import PiecewiseLinear, absolute, clamp, hardtanh, leaky_relu, relu
 from byways.core.chain import LayerChain
 from byways.networks import random_network
+from byways.regions import RegionReport
 
 ACTIVATIONS: tuple[PiecewiseLinear, ...] = (
     relu,
@@ -94,3 +97,9 @@ def _piecewise(activation: PiecewiseLinear, z):  # type: ignore[no-untyped-def]
 
 def _kinks(activation: PiecewiseLinear) -> list[tuple[float, float]]:
     return list(zip(activation.breakpoints, np.diff(activation.slopes), strict=True))
+
+
+def saved(report: RegionReport, path: Path) -> bytes:
+    """Give the bytes of the saved report, the time apart."""
+    dataclasses.replace(report, seconds=0.0).save(path)
+    return path.read_bytes()

@@ -256,7 +256,9 @@ def test_duplicate_and_zero_rows(weight: Any, bias: Any, cells: int, method: str
 
 
 def test_duplicate_rows_set_both_signs() -> None:
-    report = enumerate_regions([([[1.0], [1.0], [-1.0]], [0, 0, 0]), (np.ones((1, 3)), [0])], (-1, 1))
+    report = enumerate_regions(
+        [([[1.0], [1.0], [-1.0]], [0, 0, 0]), (np.ones((1, 3)), [0])], (-1, 1)
+    )
     assert report.signs.tolist() == [[0, 0, 1], [1, 1, 0]]
 
 
@@ -293,9 +295,7 @@ PLANES = ("slice", "flat side", "flat polytope")
 def test_methods_agree(activation: str, domain: str) -> None:
     chain = random_network([3, 4, 3, 2], rng=11, activation=ACTIVATIONS[activation])
     names = ["simplex", "lp", *(["polygon"] if domain in PLANES else [])]
-    reports = {
-        name: enumerate_regions(chain, DOMAINS[domain], method=name) for name in names
-    }
+    reports = {name: enumerate_regions(chain, DOMAINS[domain], method=name) for name in names}
     first = reports["simplex"]
     assert len(first) > 1
     for report in reports.values():

@@ -24,7 +24,6 @@ from byways.regions import (
     iter_regions,
     region_at,
 )
-from byways.regions import _work as work_module
 from byways.regions._bounds import serra_bound
 from tests.oracles.patterns import patterns_by_sampling
 from tests.oracles.plain import hidden_layers
@@ -257,23 +256,13 @@ LARGE = {
 }
 
 
-@pytest.fixture
-def _cut_early(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cut even small questions into tasks."""
-    monkeypatch.setattr(work_module, "_SMALL_LEAVES", 10)
-    monkeypatch.setattr(work_module, "_TASKS_WANTED", 12)
-    monkeypatch.setattr(work_module, "_SMALL_WORK", dict.fromkeys(LARGE, 20))
-
-
 def ask(method: str, **options: Any) -> RegionReport:
     chain, domain = LARGE[method]
     return enumerate_regions(chain, domain, method=method, **options)
 
 
 @pytest.mark.parametrize("method", LARGE)
-def test_reports_do_not_depend_on_being_cut(
-    method: str, request: pytest.FixtureRequest
-) -> None:
+def test_reports_do_not_depend_on_being_cut(method: str, request: pytest.FixtureRequest) -> None:
     whole = ask(method)
     request.getfixturevalue("_cut_early")
     parts = ask(method)
@@ -304,10 +293,10 @@ def test_two_processes_give_the_same_report() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("_cut_early")
 def test_two_processes_give_the_same_large_report() -> None:
     chain = random_network([3, 24, 24, 2], rng=0)
     alone, together = (enumerate_regions(chain, (-1, 1), workers=n) for n in (1, 2))
-    assert len(alone) > 8_192  # large enough to be cut into tasks
     assert together.digest() == alone.digest()
     counts = count_regions(chain, (-1, 1), workers=2)
     assert (counts.total, counts.layer_counts) == (len(alone), alone.layer_counts)

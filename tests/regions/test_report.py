@@ -123,7 +123,10 @@ class TestGeometryInSpace:
         assert [found.volume(k) for k in range(2)] == pytest.approx([1.5, 2.5])
         A, b = found.halfspaces(0)
         assert A.shape == (4, 2)
-        assert any(np.allclose(row, [1, 0]) and c == pytest.approx(-0.25) for row, c in zip(A, b))
+        assert any(
+            np.allclose(row, [1, 0]) and c == pytest.approx(-0.25)
+            for row, c in zip(A, b, strict=True)
+        )
         assert found.witnesses.shape == (2, 3)
         assert (found.witnesses[:, 2] == 7.0).all()
 
@@ -137,7 +140,7 @@ class TestGeometryInSpace:
     def test_cones_have_no_volume_to_give(self) -> None:
         found = enumerate_regions(arrangement("type_b", 2), WholeSpace(2))
         assert [found.volume(k) for k in range(8)] == [np.inf] * 8
-        with pytest.raises(DomainError, match="region 3 is unbounded.*use halfspaces"):
+        with pytest.raises(DomainError, match=r"region 3 is unbounded.*use halfspaces"):
             found.vertices(3)
         A, b = found.halfspaces(3)
         assert A.shape == (2, 2)
@@ -153,7 +156,7 @@ class TestGeometryInSpace:
 
     def test_too_many_dimensions_for_vertices(self) -> None:
         found = enumerate_regions(random_network([10, 2, 1], rng=0), (-1, 1))
-        with pytest.raises(DomainError, match="10 dimensions.*9 dimensions are the most"):
+        with pytest.raises(DomainError, match=r"10 dimensions.*9 dimensions are the most"):
             found.volume(0)
         assert found.halfspaces(0)[0].shape[1] == 10
 
@@ -210,8 +213,7 @@ class TestRows:
         for layer in (0, 1, 2, -1, -3):
             stop = layer % 3
             expected = [
-                np.linalg.matrix_rank(CHAIN.local_map(signs, stop).weight)
-                for signs in report.signs
+                np.linalg.matrix_rank(CHAIN.local_map(signs, stop).weight) for signs in report.signs
             ]
             assert report.ranks(layer).tolist() == expected
         # Two generic rows are independent, so the first layer's rank counts its active units.
@@ -288,7 +290,7 @@ class TestLocate:
         found = enumerate_regions(random_network([3, 5, 1], rng=2), plane)
         inside = plane(np.random.default_rng(0).uniform(-1, 1, (50, 2)))
         assert (found.locate(inside) >= 0).all()
-        assert (found.locate(inside + [0.0, 0.0, 1e-3]) == -1).all()
+        assert (found.locate(inside + np.array([0.0, 0.0, 1e-3])) == -1).all()
         assert int(found.locate(plane([1.01, 0.0]))) == -1
 
     def test_outside_the_polytope_is_minus_one(self) -> None:
@@ -350,10 +352,12 @@ class TestFiles:
 
     def test_other_files_are_refused(self, tmp_path: Path) -> None:
         CHAIN.save(tmp_path / "chain.npz")
-        with pytest.raises(ConversionError, match="LayerChain/1; byways.RegionReport/1 is needed"):
+        with pytest.raises(
+            ConversionError, match=r"LayerChain/1; byways\.RegionReport/1 is needed"
+        ):
             RegionReport.load(tmp_path / "chain.npz")
         (tmp_path / "torn.npz").write_bytes((tmp_path / "chain.npz").read_bytes()[:100])
-        with pytest.raises(ConversionError, match="cannot be read as byways.RegionReport"):
+        with pytest.raises(ConversionError, match=r"cannot be read as byways\.RegionReport"):
             RegionReport.load(tmp_path / "torn.npz")
         with pytest.raises(FileNotFoundError):
             RegionReport.load(tmp_path / "none.npz")

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import os
-import signal
-import subprocess
-import sys
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from byways.core.chain import LayerChain
 from byways.core.domains import Box
 from byways.core.errors import RunMismatchError
 from byways.core.progress import ProgressEvent
@@ -35,18 +30,10 @@ from byways.regions import (
 )
 from byways.runs import RunDirectory
 from tests.regions.master import BOX
+from tests.regions.nets import saved
 from tests.runs.adversary import AdversarialExecutor
 
-ROOT = Path(__file__).parents[2]
 CHAIN = random_network([3, 8, 8, 2], rng=0)
-
-
-@pytest.fixture
-def _cut_early(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do as ``master.cut_early``, until the end of the test."""
-    monkeypatch.setattr(_work, "_SMALL_LEAVES", 10)
-    monkeypatch.setattr(_work, "_SMALL_WORK", dict.fromkeys(("lp", "simplex", "polygon"), 20))
-    monkeypatch.setattr(_work, "_TASKS_WANTED", 64)
 
 
 cut = pytest.mark.usefixtures("_cut_early")
@@ -65,12 +52,6 @@ def stop_after(results: int) -> Callable[[ProgressEvent], None]:
             raise KeyboardInterrupt
 
     return listen
-
-
-def saved(report: RegionReport, path: Path) -> bytes:
-    """Give the bytes of the saved report, the time apart."""
-    dataclasses.replace(report, seconds=0.0).save(path)
-    return path.read_bytes()
 
 
 @cut
@@ -206,6 +187,19 @@ class TestLimits:
         assert np.array_equal(later.signs, ask(max_regions=most).signs)
 
     @cut
+    @pytest.mark.parametrize("most", [20, 60])
+    def test_the_same_regions_of_finished_tasks_that_are_too_large(
+        self, most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(_work, "_TASKS_WANTED", 3)
+        ask(run_dir=tmp_path / "run")
+        later = ask(run_dir=tmp_path / "run", max_regions=most)
+        assert later.outcome is Outcome.MAX_REGIONS
+        assert len(later) == most
+        assert np.array_equal(later.signs, ask(max_regions=most).signs)
+        assert ask(run_dir=tmp_path / "run").digest() == ask().digest()
+
+    @cut
     def test_a_limited_run_goes_on(self, tmp_path: Path) -> None:
         assert ask(run_dir=tmp_path / "run", max_regions=30).outcome is Outcome.MAX_REGIONS
         assert ask(run_dir=tmp_path / "run").digest() == ask().digest()
@@ -261,7 +255,7 @@ class TestMismatch:
     def test_another_network(self, tmp_path: Path) -> None:
         ask(run_dir=tmp_path / "run")
         other = random_network([3, 8, 8, 2], rng=1)
-        with pytest.raises(RunMismatchError, match='"parameters.network" was .* use another'):
+        with pytest.raises(RunMismatchError, match=r'"parameters.network" was .* use another'):
             enumerate_regions(other, BOX, run_dir=tmp_path / "run")
 
     def test_counts_and_lists_are_different_runs(self, tmp_path: Path) -> None:
@@ -329,105 +323,3 @@ class TestMemory:
         chain = arrangement("shi", 4)
         found = [tuple(region.signs) for region in iter_regions(chain, WholeSpace(4))]
         assert len(found) == len(set(found)) == 125
-
-
-posix = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
-
-
-@pytest.fixture
-def chain_file(tmp_path: Path) -> Path:
-    random_network([4, 12, 12, 2], rng=0).save(tmp_path / "chain.npz")
-    return tmp_path / "chain.npz"
-
-
-class Program:
-    """``tests.regions.master`` as a process of its own."""
-
-    def __init__(self, chain: Path, run: Path, workers: int) -> None:
-        self.run = run
-        self.process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "tests.regions.master"),
-                *(str(chain), str(run), "lp", str(workers)),
-            ],
-            cwd=ROOT,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-
-    def wait_for_results(self, count: int) -> None:
-        end = time.monotonic() + 60
-        while self.done() < count:
-            assert self.process.poll() is None, self.process.communicate()
-            assert time.monotonic() < end, "no results came"
-            time.sleep(0.02)
-
-    def done(self) -> int:
-        if not (self.run / "manifest.json").exists():
-            return 0
-        with RunDirectory.open(self.run) as run:
-            return len(run.done_keys())
-
-
-@pytest.fixture
-def start(chain_file: Path, tmp_path: Path) -> Iterator[Callable[[int], Program]]:
-    programs: list[Program] = []
-
-    def begin(workers: int) -> Program:
-        programs.append(Program(chain_file, tmp_path / "run", workers))
-        return programs[-1]
-
-    yield begin
-    for program in programs:
-        if program.process.poll() is None:
-            os.killpg(program.process.pid, signal.SIGKILL)
-        program.process.communicate()
-
-
-@posix
-@cut
-@pytest.mark.slow
-class TestProcesses:
-    @pytest.mark.parametrize("workers", [1, 2])
-    def test_kill_9_in_mid_run(
-        self,
-        workers: int,
-        start: Callable[[int], Program],
-        chain_file: Path,
-        tmp_path: Path,
-    ) -> None:
-        chain = LayerChain.load(chain_file)
-        program = start(workers)
-        program.wait_for_results(3)
-        os.kill(program.process.pid, signal.SIGKILL)  # the workers notice by themselves
-        program.process.wait()
-        with RunDirectory.open(program.run) as run:
-            assert len(run.done_keys()) >= 3
-        resumed = enumerate_regions(chain, BOX, method="lp", run_dir=program.run)
-        whole = enumerate_regions(chain, BOX, method="lp")
-        assert resumed.outcome.complete
-        assert resumed.digest() == whole.digest()
-        assert saved(resumed, tmp_path / "a.npz") == saved(whole, tmp_path / "b.npz")
-
-    @pytest.mark.parametrize("workers", [1, 2])
-    def test_ctrl_c_in_mid_run(
-        self, workers: int, start: Callable[[int], Program], chain_file: Path
-    ) -> None:
-        program = start(workers)
-        program.wait_for_results(3)
-        program.process.send_signal(signal.SIGINT)
-        output, errors = program.process.communicate(timeout=60)
-        assert program.process.returncode == 0, errors
-        name, found, _ = output.split()
-        assert name == "INTERRUPTED"
-        whole = enumerate_regions(LayerChain.load(chain_file), BOX, method="simplex")
-        assert 0 < int(found) < len(whole)
-        second = start(1)
-        output, errors = second.process.communicate(timeout=100)
-        name, found, digest = output.split()
-        assert (name, int(found)) == ("COMPLETE", len(whole)), errors
-        chain = LayerChain.load(chain_file)
-        assert digest == enumerate_regions(chain, BOX, method="lp").digest()

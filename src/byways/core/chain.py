@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -230,6 +231,10 @@ class LayerChain:
 
     def digest(self) -> str:
         """Give the SHA-256 of shapes, weights and activations, as hexadecimal digits."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
         hasher = hashlib.sha256(_FORMAT.encode())
         for layer in self.layers:
             kind, arrays = layer.map.state()

@@ -115,8 +115,7 @@ def adjacency(report: RegionReport) -> csr_array:
     pairs = [np.zeros((0, 2), dtype=np.intp)]
     for start in range(0, n, _REGIONS_AT_ONCE):
         bits = report.bits[start : start + _REGIONS_AT_ONCE]
-        facet = facets(problem, bits, report.question.tolerance)
-        plain = np.array([_rows_differ(report, start + i) for i in range(len(bits))], dtype=bool)
+        facet, plain = facets(problem, bits, report.question.tolerance)
         region, decision = np.nonzero(facet & plain[:, None])
         flipped = bits[region]
         flipped[np.arange(len(region)), decision] ^= 1
@@ -232,14 +231,6 @@ def _domain_directions(domain: Domain) -> Affine:
         box = domain.box if isinstance(domain, Polytope) else domain
         basis = np.eye(box.dim)[:, box.lower < box.upper]
     return Affine(basis, np.zeros(len(basis)))
-
-
-def _rows_differ(report: RegionReport, k: int) -> bool:
-    """Tell whether no two hyperplanes coincide on a region and no unit is zero throughout."""
-    rows = report.problem.cell_rows(report.bits_of(k))
-    varying = rows[np.any(rows[:, 1:] != 0, axis=1)]
-    distinct = len(np.unique(np.round(varying, 9), axis=0)) == len(varying)
-    return distinct and not np.any(~rows.any(axis=1))
 
 
 def _across(report: RegionReport, k: int) -> NDArray[np.intp]:

@@ -9,7 +9,7 @@ from numba import njit
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["compiled", "entry"]
+__all__ = ["compiled", "entry", "inlined"]
 
 _F = TypeVar("_F", bound="Callable[..., Any]")
 
@@ -26,3 +26,8 @@ def entry(function: _F) -> _F:
 def compiled(function: _F) -> _F:
     """Compile what only kernels call: as ``entry``, without the costly wrapper for Python."""
     return cast("_F", njit(**_INNER)(function))
+
+
+def inlined(function: _F) -> _F:
+    """Compile into each kernel that calls it: handing over tuples of arrays would cost more."""
+    return cast("_F", njit(inline="always", **_INNER)(function))

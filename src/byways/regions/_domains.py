@@ -161,8 +161,8 @@ def as_domain(domain: object, inputs: int) -> Domain:
     box = domain.box if isinstance(domain, Polytope) else domain
     if isinstance(box, Box) and box.flat_axes.size == box.dim:
         raise DomainError(
-            f"every side of the box is flat (coordinate 0 is {box.lower[0]!r}); a domain needs "
-            "an interior, so give at least one coordinate some width"
+            f"every side of the box is flat (coordinate 0 is {float(box.lower[0])!r}); a domain "
+            "needs an interior, so give at least one coordinate some width"
         )
     return domain
 

@@ -157,7 +157,8 @@ def _results(
             journal=journal,
         )
 
-    start((), journal)  # refuses wrong workers and executors before anything is computed
+    if type(manner.workers) is not int or manner.workers != 1 or manner.executor is not None:
+        start((), journal)  # refuses wrong workers and executors before anything is computed
     plan = _plan(question, known, deadline, limits.max_regions)
     yield plan
     yield from (known[task.key] for task in plan.tasks if task.key in known)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from byways.regions._compiled import compiled
+from byways.regions._compiled import compiled, inlined
 from byways.regions._problem import NEGLIGIBLE
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _joined(parts: list[NDArray[Any]]) -> NDArray[Any]:
     return np.ascontiguousarray(np.concatenate([np.zeros(0), *parts]))
 
 
-@compiled
+@inlined
 def enter_stage(net: Net, stage: int, bits, maps):
     """Write the rows of a stage's pre-activations into ``maps``, on the cell that ``bits`` names.
 
@@ -112,21 +112,22 @@ def enter_stage(net: Net, stage: int, bits, maps):
             for k in range(columns):
                 value[k] = slope * maps[k, unit]
             value[0] += net.intercepts[stage - 1, segment]
-        largest = 0.0
-        for k in range(columns):
-            largest = max(largest, abs(value[k]))
-        if largest == 0.0:
-            continue
-        size = max(size, largest)
         at = net.weight_start[stage] + j * width
         for k in range(columns):
-            if value[k] != 0.0:
-                for i in range(width):
-                    maps[k, first + i] += net.weights[at + i] * value[k]
+            size = max(size, abs(value[k]))
+            _add_multiple(maps, k, first, net.weights, at, width, value[k])
     return size
 
 
 @compiled
+def _add_multiple(maps, k, first, weights, at, width, factor):
+    """Add a multiple of a run of weights to a run of one row; nothing for units that are off."""
+    if factor != 0.0:
+        for i in range(width):
+            maps[k, first + i] += weights[at + i] * factor
+
+
+@inlined
 def stage_rows(net: Net, stage: int, size: float, maps, rows):
     """Turn a stage's pre-activations into decision rows of unit gradient.
 

@@ -348,5 +348,5 @@ def _label(ax: Axes, domain: Domain, count: int) -> None:
     ax.set(xlim=(corner[0], corner[0] + sides[0]), ylim=(corner[1], corner[1] + sides[1]))
     if sliced or 0.4 < sides[0] / sides[1] < 2.5:
         ax.set_aspect("equal")
-    where = " on a slice" if sliced else ""
+    where = " on the slice" if sliced else ""
     ax.set_title(f"{count:,} activation region{'s' if count != 1 else ''}{where}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -72,6 +73,7 @@ class Question:
         question.problem().require_interior(float(tolerance))
         return question
 
+    @lru_cache(maxsize=8)  # noqa: B019  a question compares by identity; eight are kept
     def problem(self) -> Problem:
         """Restate the question in engine coordinates."""
         return Problem.of(self.chain, self.domain)

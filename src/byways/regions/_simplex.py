@@ -12,11 +12,11 @@ along an endless edge is alive.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from byways.regions._compiled import compiled, entry
+from byways.regions._compiled import compiled, entry, inlined
 from byways.regions._dictionary import (
     copy_dictionary,
     descend,
@@ -29,6 +29,23 @@ from byways.regions._engine import Batch
 from byways.regions._interior import interior_point
 from byways.regions._net import Net, enter_stage, stage_rows
 from byways.regions._signs import words_for
+from byways.regions._tree import (
+    AGE,
+    AMBIGUOUS,
+    BIT,
+    CURRENT,
+    FORCED,
+    LEVEL,
+    NODES,
+    PENDING,
+    PIVOTS,
+    SIZE,
+    SPARE,
+    STOP,
+    TO_VISIT,
+    UNUSED,
+    plant,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,33 +58,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SimplexWalk"]
 
-# Places in Tree.cursor, in a row of Tree.frame and in Tree.stack.
-CURRENT, PENDING, SPARE, FORCED, STOP, NODES, PIVOTS, AMBIGUOUS = range(8)
-SIZE, LEVEL, BIT = range(3)
-TO_VISIT, UNUSED = range(2)
-
-
-class Tree(NamedTuple):
-    """The changing half of a walk: a pool of dictionaries and the path to the current node.
-
-    Constraints are numbered: first the ``m`` rows of the domain, then the decisions. The label of a
-    constraint's slack is ``d`` plus its number. A dictionary's frame holds its number of rows, the
-    number of its next constraint, and the side it took of the one before.
-    """
-
-    t: Array  # (slots, constraints + 2, d + 1)
-    basic: Ints
-    nonbasic: Ints
-    flipped: NDArray[np.bool_]
-    frame: Ints
-    mass: Array  # share of the tree below each dictionary
-    stack: Ints  # slots to visit, and unused ones
-    bits: NDArray[np.uint8]  # the path
-    rows: Array  # of all constraints, valid on the path
-    maps: Array  # (d + 1, units): pre-activations of all units, valid on the path
-    counts: Ints  # completed cells per stage
-    cursor: Ints
-    explored: Array
+_OLD = 64  # pivots after which a dictionary is computed afresh, long before rounding shows
 
 
 class SimplexWalk:
@@ -116,38 +107,6 @@ class SimplexWalk:
         return Batch(words[:found], points[:found], int(found))
 
 
-def plant(problem: Problem, order: Order) -> Tree:
-    """Make the pool and put the domain's corner ``s = 0`` in its first dictionary."""
-    d, m, k = problem.dim, len(problem.domain_rows), problem.decisions
-    slots = m + k + 2
-    cursor = np.zeros(8, dtype=np.int64)
-    cursor[SPARE] = slots - 1
-    cursor[FORCED] = m + len(order.prefix)
-    cursor[STOP] = m + (k if order.stop is None else order.stop)
-    bits = np.zeros(m + k, dtype=np.uint8)
-    bits[:m] = 1
-    bits[m : cursor[FORCED]] = order.prefix
-    rows = np.zeros((m + k, d + 1))
-    rows[:m] = problem.domain_rows
-    unused = np.arange(slots - 1, -1, -1, dtype=np.int64)
-    # np.empty commits memory only where it is written: deep slots cost nothing until reached.
-    return Tree(
-        t=np.empty((slots, slots + 1, d + 1)),
-        basic=np.empty((slots, slots + 1), dtype=np.int64),
-        nonbasic=np.tile(np.arange(d), (slots, 1)),
-        flipped=np.zeros((slots, d), dtype=np.bool_),
-        frame=np.zeros((slots, 3), dtype=np.int64),
-        mass=np.ones(slots),
-        stack=np.stack([np.zeros_like(unused), unused]),
-        bits=bits,
-        rows=rows,
-        maps=np.zeros((d + 1, sum(len(stage.bias) for stage in problem.stages))),
-        counts=np.zeros(len(problem.stages), dtype=np.int64),
-        cursor=cursor,
-        explored=np.zeros(1),
-    )
-
-
 # sizes: kernel, the loop that unpacks both tuples once, because handing them over costs a test
 @entry
 def _advance(net, tree, words, points, leaves, work, tolerance):
@@ -155,15 +114,22 @@ def _advance(net, tree, words, points, leaves, work, tolerance):
     t, basic, nonbasic, flipped, frame = tree.t, tree.basic, tree.nonbasic, tree.flipped, tree.frame
     mass, stack, cursor, bits, rows = tree.mass, tree.stack, tree.cursor, tree.bits, tree.rows
     free, follows, section_end, m = net.free, net.follows, net.section_end, net.domain_rows.shape[0]
-    found = 0
+    settled, found = tree.settled, 0
     while found < leaves and cursor[NODES] + cursor[PIVOTS] < work:
         if cursor[CURRENT] < 0 and not _take_pending(cursor, stack, frame, bits):
             break
         slot = cursor[CURRENT]
-        level, n = frame[slot, LEVEL], frame[slot, SIZE]
+        level, n, before = frame[slot, LEVEL], frame[slot, SIZE], cursor[PIVOTS]
         if level >= m and (level == m or section_end[level - 1] == level):
             arrive(net, tree, slot)
             n = frame[slot, SIZE]
+            if cursor[FORCED] <= level < cursor[STOP]:
+                # fmt: off
+                _survey(
+                    t, basic, nonbasic, flipped, slot, n, free, rows, settled, cursor, level,
+                    section_end[level], tolerance,
+                )
+                # fmt: on
         if level == cursor[STOP]:
             if words.shape[0]:
                 _write_word(words, found, bits, m, level)
@@ -178,10 +144,11 @@ def _advance(net, tree, words, points, leaves, work, tolerance):
             end = min(section_end[level], cursor[STOP])
             # fmt: off
             k, column = _pass_by(
-                t, basic, nonbasic, flipped, slot, n, free, rows, follows, bits, cursor, level, end,
-                tolerance,
+                t, basic, nonbasic, flipped, slot, n, free, rows, follows, settled, bits, cursor,
+                level, end, tolerance,
             )
             frame[slot, LEVEL] = min(k + 1, end)
+            frame[slot, AGE] += cursor[PIVOTS] - before
             if column > 0:
                 _push_far_side(
                     t, basic, nonbasic, flipped, frame, mass, stack, cursor, slot, column, k,
@@ -219,7 +186,7 @@ def _leave(cursor, stack, explored, mass, slot):
     cursor[CURRENT] = -1
 
 
-@compiled
+@inlined
 def arrive(net, tree, slot):
     """Where stages end or begin: count the completed cell and prepare the next stage's rows."""
     level = tree.frame[slot, LEVEL]
@@ -232,8 +199,9 @@ def arrive(net, tree, slot):
         if net.decision_start[stage] == level - m and level < cursor[STOP]:
             t, basic, nonbasic, flipped = tree.t, tree.basic, tree.nonbasic, tree.flipped
             n, rows, bits = tree.frame[slot, SIZE], tree.rows, tree.bits
-            n = rebuild(t, basic, nonbasic, flipped, slot, n, net.free, rows, bits)
-            tree.frame[slot, SIZE] = n
+            if tree.frame[slot, AGE] > _OLD:
+                n = rebuild(t, basic, nonbasic, flipped, slot, n, net.free, rows, bits)
+                tree.frame[slot, SIZE], tree.frame[slot, AGE] = n, 0
             size = enter_stage(net, stage, bits[m:], tree.maps)
             cursor[AMBIGUOUS] += stage_rows(net, stage, size, tree.maps, rows[m:])
 
@@ -300,8 +268,49 @@ def follow(free, tree, slot, k, tolerance):
 
 
 @compiled
+def _survey(
+    t, basic, nonbasic, flipped, slot, n, free, rows, settled, cursor, start, end, tolerance
+):
+    """Find the decisions of a stage that miss its whole cell: settled for all that it is cut into.
+
+    Where a stage has few units for the dimension nearly all of them cut, and asking is a waste.
+    """
+    worthwhile = end - start > 2 * nonbasic.shape[1]
+    for k in range(start, end):
+        settled[k] = -1
+        if not worthwhile:
+            continue
+        cursor[NODES] += 1
+        express(rows, k, t, basic, nonbasic, flipped, slot, n, free)
+        value = t[slot, n, 0]
+        if abs(value) <= tolerance:
+            continue
+        if value < 0:
+            _negate(t, slot, n)
+        column, pivots = descend(t, basic, nonbasic, flipped, slot, n, free, tolerance)
+        cursor[PIVOTS] += pivots
+        if column <= 0:
+            cursor[AMBIGUOUS] += _doubtful(t, slot, n, column, tolerance)
+            settled[k] = value > 0
+
+
+@compiled
 def _pass_by(
-    t, basic, nonbasic, flipped, slot, n, free, rows, follows, bits, cursor, k, end, tolerance
+    t,
+    basic,
+    nonbasic,
+    flipped,
+    slot,
+    n,
+    free,
+    rows,
+    follows,
+    settled,
+    bits,
+    cursor,
+    k,
+    end,
+    tolerance,
 ):
     """Record the bits of decisions that do not cut the cell.
 
@@ -309,8 +318,10 @@ def _pass_by(
     column of the edge that leads across; 0 where the row vanishes.
     """
     while k < end:
-        if follows[k] and bits[k - 1] == 0:  # not above a threshold, so not above a higher one
-            bits[k] = 0
+        # A unit that is not above a threshold is not above its higher ones either.
+        known = 0 if follows[k] and bits[k - 1] == 0 else settled[k]
+        if known >= 0:
+            bits[k] = known
             k += 1
             continue
         cursor[NODES] += 1
@@ -380,6 +391,7 @@ def _push_far_side(
     n = frame[slot, SIZE]
     copy_dictionary(t, basic, nonbasic, flipped, slot, other, n)
     frame[other, SIZE], frame[other, LEVEL], frame[other, BIT] = n, k + 1, bit
+    frame[other, AGE] = frame[slot, AGE] + 1
     _cross(t, basic, nonbasic, flipped, frame, other, column, nonbasic.shape[1] + k, free)
     frame[other, SIZE] = prune(t, basic, nonbasic, other, frame[other, SIZE], free)
     mass[slot] /= 2.0

@@ -14,17 +14,8 @@ from byways.regions._compiled import compiled, entry
 from byways.regions._dictionary import copy_dictionary, descend, express, pivot, ratio_test
 from byways.regions._engine import Order
 from byways.regions._net import Net
-from byways.regions._simplex import (
-    CURRENT,
-    FORCED,
-    LEVEL,
-    PENDING,
-    SIZE,
-    STOP,
-    arrive,
-    follow,
-    plant,
-)
+from byways.regions._simplex import arrive, follow
+from byways.regions._tree import AGE, CURRENT, FORCED, LEVEL, PENDING, SIZE, STOP, plant
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,9 +28,10 @@ if TYPE_CHECKING:
 __all__ = ["facets", "minima"]
 
 _UNBOUNDED = 1e300
+_COINCIDENT = 1e-9
 
 
-def facets(problem: Problem, bits: Bits, tolerance: float) -> Bits:
+def facets(problem: Problem, bits: Bits, tolerance: float) -> tuple[Bits, NDArray[np.bool_]]:
     """Tell which decisions' hyperplanes carry a facet of each region.
 
     Args:
@@ -48,12 +40,13 @@ def facets(problem: Problem, bits: Bits, tolerance: float) -> Bits:
         tolerance: A row is a facet if the region without it reaches this far beyond it.
 
     Returns:
-        1 for a facet, same shape. Of rows that coincide on a region none is reported.
+        1 for a facet, same shape; and for each region whether it is *plain*: no two of its rows
+        coincide and none vanishes. Where rows coincide none of them is reported as a facet.
     """
     tree = plant(problem, Order(np.zeros(problem.decisions, dtype=np.uint8)))
-    result = np.zeros_like(bits)
-    _facets(Net.of(problem), tree, np.ascontiguousarray(bits), tolerance, result)
-    return result
+    result, plain = np.zeros_like(bits), np.zeros(len(bits), dtype=np.bool_)
+    _facets(Net.of(problem), tree, np.ascontiguousarray(bits), tolerance, result, plain)
+    return result, plain
 
 
 def minima(problem: Problem, bits: Bits, rows: Array, tolerance: float) -> tuple[Array, Array]:
@@ -83,7 +76,7 @@ def _visit(net, tree, bits, tolerance):
     m, d = net.domain_rows.shape[0], tree.nonbasic.shape[1]
     tree.cursor[CURRENT], tree.cursor[PENDING] = 0, 0
     tree.cursor[FORCED] = tree.cursor[STOP] = m + bits.size
-    tree.frame[0, SIZE], tree.frame[0, LEVEL] = 0, 0
+    tree.frame[0, SIZE], tree.frame[0, LEVEL], tree.frame[0, AGE] = 0, 0, 0
     for c in range(d):
         tree.nonbasic[0, c], tree.flipped[0, c] = c, False
     for k in range(bits.size):
@@ -98,11 +91,12 @@ def _visit(net, tree, bits, tolerance):
 
 
 @entry
-def _facets(net, tree, bits, tolerance, result):
+def _facets(net, tree, bits, tolerance, result, plain):
     m, d = net.domain_rows.shape[0], tree.nonbasic.shape[1]
     for i in range(bits.shape[0]):
         if not _visit(net, tree, bits[i], tolerance):
             continue
+        plain[i] = _rows_differ(tree.rows, m)
         for c in range(d):
             label = tree.nonbasic[0, c]
             if label >= d + m and _bounds_cell(net, tree, label, tolerance):
@@ -111,6 +105,39 @@ def _facets(net, tree, bits, tolerance, result):
             label = tree.basic[0, r]
             if label >= d + m and _bounds_cell(net, tree, label, tolerance):
                 result[i, label - d - m] = 1
+
+
+@compiled
+def _rows_differ(rows, first):
+    """Tell whether no two rows are equal or opposite, and none is zero."""
+    for k in range(first, rows.shape[0]):
+        zero, constant = _size(rows, k, 0) == 0.0, _size(rows, k, 1) == 0.0
+        if zero:
+            return False
+        for other in range(first, k):
+            if not constant and _coincide(rows, k, other):
+                return False
+    return True
+
+
+@compiled
+def _size(rows, k, start):
+    size = 0.0
+    for c in range(start, rows.shape[1]):
+        size = max(size, abs(rows[k, c]))
+    return size
+
+
+@compiled
+def _coincide(rows, k, other):
+    """Tell whether two rows are equal or opposite."""
+    same, opposite = True, True
+    for c in range(rows.shape[1]):
+        same &= abs(rows[k, c] - rows[other, c]) <= _COINCIDENT
+        opposite &= abs(rows[k, c] + rows[other, c]) <= _COINCIDENT
+        if not (same or opposite):
+            return False
+    return True
 
 
 @compiled

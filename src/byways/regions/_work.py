@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,8 +29,10 @@ __all__ = ["Plan", "work"]
 
 WHOLE = "whole"
 _TASKS_WANTED = 256
-_SMALL_LEAVES = 8_192
-_SMALL_WORK = {"lp": 4_000, "simplex": 150_000, "polygon": 150_000}
+# What is done within about half a second in ten dimensions is not worth cutting; steps grow dearer
+# with the dimension.
+_SMALL_LEAVES = 200_000
+_SMALL_WORK = {"lp": 2_000, "simplex": 2_000_000, "polygon": 3_000_000}
 _LEAVES_AT_ONCE = 4_096
 _STEP = {"lp": 200, "simplex": 200_000, "polygon": 200_000}  # work between two looks at the clock
 
@@ -56,10 +57,11 @@ class Plan:
 
         ``deadline`` (seconds since the epoch) and ``most`` (regions) go into every task.
         """
-        problem = _problem(question)
+        problem = question.problem()
         limits: dict[str, float | int | None] = {"deadline": deadline, "most": most}
         whole = Task(WHOLE, {"prefix": "", **limits})
-        answer = _explore(question, problem, whole, _SMALL_WORK[question.method])
+        budget = _SMALL_WORK[question.method] * 30 // (20 + problem.dim)
+        answer = _explore(question, problem, whole, budget)
         if answer.complete or _is_full(most, answer):
             return cls((whole,), np.zeros(len(problem.stages), dtype=np.int64), 0, answer)
         stop, cut = 0, None
@@ -79,13 +81,7 @@ class Plan:
 
 def work(question: Question, task: Task) -> Result:
     """List or count the regions of one subtree, sorted by sign vector."""
-    return _explore(question, _problem(question), task, None)
-
-
-@lru_cache(maxsize=4)
-def _problem(question: Question) -> Problem:
-    """Keep the restated question between the tasks of a process."""
-    return question.problem()
+    return _explore(question, question.problem(), task, None)
 
 
 def _cut(question: Question, problem: Problem, stop: int) -> tuple[NDArray[np.uint8], Walk]:

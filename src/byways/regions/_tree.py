@@ -1,0 +1,80 @@
+"""The changing half of a walk with dictionaries: their pool, and the path to the current node."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from byways.regions._engine import Order
+    from byways.regions._problem import Problem
+
+    Array = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+
+__all__ = ["Tree", "plant"]
+
+# Places in Tree.cursor, in a row of Tree.frame and in Tree.stack.
+CURRENT, PENDING, SPARE, FORCED, STOP, NODES, PIVOTS, AMBIGUOUS = range(8)
+SIZE, LEVEL, BIT, AGE = range(4)
+TO_VISIT, UNUSED = range(2)
+
+
+class Tree(NamedTuple):
+    """A pool of dictionaries and the path to the current node.
+
+    Constraints are numbered: first the ``m`` rows of the domain, then the decisions. The label of a
+    constraint's slack is ``d`` plus its number. A dictionary's frame holds its number of rows, the
+    number of its next constraint, the side it took of the one before, and the pivots behind it.
+    """
+
+    t: Array  # (slots, constraints + 2, d + 1)
+    basic: Ints
+    nonbasic: Ints
+    flipped: NDArray[np.bool_]
+    frame: Ints
+    mass: Array  # share of the tree below each dictionary
+    stack: Ints  # slots to visit, and unused ones
+    bits: NDArray[np.uint8]  # the path
+    rows: Array  # of all constraints, valid on the path
+    maps: Array  # (d + 1, units): pre-activations of all units, valid on the path
+    settled: NDArray[np.int8]  # bit of a constraint that misses its stage's cell, else -1
+    counts: Ints  # completed cells per stage
+    cursor: Ints
+    explored: Array
+
+
+def plant(problem: Problem, order: Order) -> Tree:
+    """Make the pool and put the domain's corner ``s = 0`` in its first dictionary."""
+    d, m, k = problem.dim, len(problem.domain_rows), problem.decisions
+    slots = m + k + 2
+    cursor = np.zeros(8, dtype=np.int64)
+    cursor[SPARE] = slots - 1
+    cursor[FORCED] = m + len(order.prefix)
+    cursor[STOP] = m + (k if order.stop is None else order.stop)
+    bits = np.zeros(m + k, dtype=np.uint8)
+    bits[:m] = 1
+    bits[m : cursor[FORCED]] = order.prefix
+    rows = np.zeros((m + k, d + 1))
+    rows[:m] = problem.domain_rows
+    unused = np.arange(slots - 1, -1, -1, dtype=np.int64)
+    # np.empty commits memory only where it is written: deep slots cost nothing until reached.
+    return Tree(
+        t=np.empty((slots, slots + 1, d + 1)),
+        basic=np.empty((slots, slots + 1), dtype=np.int64),
+        nonbasic=np.tile(np.arange(d), (slots, 1)),
+        flipped=np.zeros((slots, d), dtype=np.bool_),
+        frame=np.zeros((slots, 4), dtype=np.int64),
+        mass=np.ones(slots),
+        stack=np.stack([np.zeros_like(unused), unused]),
+        bits=bits,
+        rows=rows,
+        maps=np.zeros((d + 1, sum(len(stage.bias) for stage in problem.stages))),
+        settled=np.full(m + k, -1, dtype=np.int8),
+        counts=np.zeros(len(problem.stages), dtype=np.int64),
+        cursor=cursor,
+        explored=np.zeros(1),
+    )
