@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 from hypothesis import HealthCheck, settings
 
@@ -19,3 +20,7 @@ settings.register_profile("server", settings.get_profile("byways"), derandomize=
 settings.load_profile("server" if os.environ.get("CI") else "byways")
 
 os.environ.setdefault("MPLBACKEND", "Agg")  # no window, also in the processes that tests start
+
+# A shell that starts the suite in the background has Ctrl-C ignored, and the processes that tests
+# start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -16,7 +16,7 @@ from byways.regions import RegionReport
 
 ACTIVATIONS: tuple[PiecewiseLinear, ...] = (
     relu,
-    leaky_relu(0.2),
+    leaky_relu(0.25),  # a power of two: with 0.2 rounding itself makes slivers
     absolute,
     hardtanh(-0.5, 0.5),
     clamp(0.0, 0.75),

@@ -198,7 +198,7 @@ class Problem:
             part = segments[..., used : used + len(stage.bias), None]
             used += len(stage.bias)
             above = part > np.arange(len(stage.slopes) - 1)
-            parts.append(above.reshape(*segments.shape[:-1], -1).astype(np.uint8))
+            parts.append(above.reshape(*segments.shape[:-1], len(stage.unit)).astype(np.uint8))
         return np.concatenate(parts, axis=-1)
 
 
