@@ -72,7 +72,7 @@ def test_a_count_can_be_resumed_and_reported(run: Run, tmp_path: Path) -> None:
     ("words", "part"),
     [
         (["regions", "--example", "moons", "--box=0,1"], "network is another one, 1 -> 2"),
-        (["regions", "--example", "tent", "--box=0,2"], "domain was '[0, 1]^1'"),
+        (["regions", "--example", "tent", "--box=0,2"], "domain was '[0, 1]'"),
         (["regions", "--example", "tent", "--method", "lp"], "method was 'simplex'"),
         (["count", "--example", "tent"], "lists regions and this one counts"),
     ],

@@ -114,7 +114,7 @@ def adjacency(report: RegionReport) -> csr_array:
     problem, n = report.problem, len(report)
     pairs = [np.zeros((0, 2), dtype=np.intp)]
     for start in range(0, n, _REGIONS_AT_ONCE):
-        bits = report.bits[start : start + _REGIONS_AT_ONCE]
+        bits = report.bits_of(slice(start, start + _REGIONS_AT_ONCE))
         facet, plain = facets(problem, bits, report.question.tolerance)
         region, decision = np.nonzero(facet & plain[:, None])
         flipped = bits[region]
@@ -171,6 +171,8 @@ def lipschitz(report: RegionReport, p: float) -> float:
     """Give the largest operator norm of the regions' maps."""
     if p not in _NORMS:
         raise ValueError(f'"p" was {p!r}; it is 1, 2 or float("inf")')
+    if isinstance(report.question.domain, Slice) and p != 2:
+        raise ValueError(f'"p" was {p!r}; on a Slice, whose axes are not the inputs, it is 2')
     largest = 0.0
     turn = _domain_directions(report.question.domain)
     for _, signs in _chunks(report):

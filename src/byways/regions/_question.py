@@ -31,6 +31,7 @@ __all__ = ["Question", "describe", "under"]
 _FORMAT = "byways.regions.Question/1"
 _METHODS = ("auto", "lp", "simplex", "polygon")
 _KEEP = ("signs", "witness")
+_FEW = 4  # sides of a box that are written out
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -142,14 +143,26 @@ def describe(domain: Domain) -> str:
     """Say in a few words which domain it is; equal words for equal domains only."""
     if isinstance(domain, WholeSpace):
         return f"R^{domain.dim}"
-    if isinstance(domain, Box) and np.ptp(domain.lower) == 0 and np.ptp(domain.upper) == 0:
-        return f"[{domain.lower[0]:.17g}, {domain.upper[0]:.17g}]^{domain.dim}"
+    if isinstance(domain, Box):
+        sides = [
+            f"[{_shortest(low)}, {_shortest(high)}]"
+            for low, high in zip(domain.lower.tolist(), domain.upper.tolist(), strict=True)
+        ]
+        if len(set(sides)) == 1:
+            return f"{sides[0]}^{domain.dim}" if domain.dim > 1 else sides[0]
+        if domain.dim <= _FEW:
+            return " x ".join(sides)
     hasher = hashlib.sha256()
     for name, array in sorted(_domain_state(domain).items()):
         hasher.update(f"{name}{array.shape}".encode())
         hasher.update(np.ascontiguousarray(array).tobytes())
     kind = type(domain).__name__.lower()
     return f"{kind} with {domain.dim} coordinates, sha256 {hasher.hexdigest()[:16]}"
+
+
+def _shortest(number: float) -> str:
+    """Write a number with the fewest digits that give it back."""
+    return repr(number).removesuffix(".0")
 
 
 def _domain_state(domain: Domain) -> dict[str, NDArray[Any]]:

@@ -292,7 +292,7 @@ class RegionReport(Report):
         """Give the Lipschitz constant of the network on the domain: the largest operator norm.
 
         Args:
-            p: Norm on inputs and outputs: 1, 2 or ``float("inf")``.
+            p: Norm on inputs and outputs: 1, 2 or ``float("inf")``; on a ``Slice`` 2.
 
         Returns:
             The exact constant up to rounding (a lower bound for a partial report).
