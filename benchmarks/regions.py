@@ -48,25 +48,23 @@ def simplex(pace: Pace) -> Iterator[Row]:
     nets: list[Widths] = [(2, 16, 16), (2, 32, 32), (3, 16, 16), (4, 12, 12)]
     goals = {(2, 16, 16): 1_000.0}
     for widths in nets[:1] if pace.quick else nets:
-        chain, goal = seeded_network(*widths), goals.get(widths)
+        chain = seeded_network(*widths)
         row = compare(
             f"simplex: {name(widths)}, signs and witnesses",
             Side("simplex", partial(enumerate_regions, chain, _UNIT, method="simplex")),
             Side("lp", partial(enumerate_regions, chain, _UNIT, method="lp", solver="highs")),
             pace=pace,
             same=partial(_same_regions, widths),
-            goal=goal,
         )
         yield replace(row, counted=_counted(row, widths))
         if widths in goals:
-            yield _walks(widths, pace)
+            yield _walks(widths, pace, goals[widths])
             yield compare(
                 f"simplex: {name(widths)}, count",
                 Side("simplex", partial(count_regions, chain, _UNIT, method="simplex")),
                 Side("lp", partial(count_regions, chain, _UNIT, method="lp", solver="highs")),
                 pace=pace,
                 same=_same_counts,
-                goal=goal,
             )
 
 
@@ -207,7 +205,7 @@ def _counted(row: Row, widths: Widths) -> dict[str, Any]:
     }
 
 
-def _walks(widths: Widths, pace: Pace) -> Row:
+def _walks(widths: Widths, pace: Pace, goal: float) -> Row:
     """Compare the engines without what surrounds them, which weighs where regions are few."""
     return compare(
         f"simplex: {name(widths)}, walk alone",
@@ -215,6 +213,7 @@ def _walks(widths: Widths, pace: Pace) -> Row:
         Side("lp", _walk(widths, "lp")),
         pace=pace,
         same=lambda ours, peer: "" if ours[1] == peer[1] else f"{ours[1]} and {peer[1]} regions",
+        goal=goal,
     )
 
 

@@ -42,6 +42,7 @@ class Picture:
         points: Inputs to mark.
         labels: Their classes, if they are known.
         classes: Names of the classes, if they are known.
+        image_shape: Shape of the images that the points are, if they are known to be some.
     """
 
     path: Path
@@ -49,6 +50,7 @@ class Picture:
     points: Array
     labels: NDArray[np.int64] | None
     classes: tuple[str, ...] | None
+    image_shape: tuple[int, int] | None = None
 
     def draw(self, report: RegionReport) -> None:
         """Draw and write the file."""
@@ -62,6 +64,7 @@ class Picture:
                 points=self.points,
                 labels=self.labels,
                 classes=self.classes,
+                image_shape=self.image_shape,
                 max_regions=max(200_000, len(report)),
                 ax=ax,
             )
@@ -100,7 +103,9 @@ def plan(path: Path, points: Path | None, question: Question, source: Source) ->
     corners = marks[:_CORNERS]
     with as_misuse():
         plane = Slice.through(corners)
-    return Picture(path, plane, corners, None if labels is None else labels[:_CORNERS], classes)
+    known = None if labels is None else labels[:_CORNERS]
+    shape = source.example.image_shape if source.example else None
+    return Picture(path, plane, corners, known, classes, shape)
 
 
 def _marks(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "INK",
+    "add_image",
     "add_polygons",
     "add_segments",
     "axes",
@@ -130,3 +131,19 @@ def add_segments(
         list(segments), colors=[color], linewidths=width, alpha=alpha, capstyle="round"
     )
     ax.add_collection(lines, autolim=False)
+
+
+def add_image(
+    ax: Axes, place: NDArray[np.float64], image: NDArray[np.float64], rim: NDArray[np.float64]
+) -> None:
+    """Put a small grey image, large values dark, at a place of the picture, in a coloured frame."""
+    from matplotlib.offsetbox import AnnotationBbox, OffsetImage
+
+    points = 44.0  # of its longer side
+    drawn = OffsetImage(
+        image, zoom=points / max(image.shape), cmap="gray_r", interpolation="nearest"
+    )
+    frame = {"edgecolor": tuple(rim), "linewidth": 2.0}
+    box = AnnotationBbox(drawn, (place[0], place[1]), pad=0.12, bboxprops=frame)
+    box.set_zorder(7)
+    ax.add_artist(box)

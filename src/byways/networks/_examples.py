@@ -23,6 +23,7 @@ __all__ = ["EXAMPLES", "Example", "example"]
 
 EXAMPLES = ("digits", "moons", "tent")
 
+_IMAGE_SHAPES = {"digits": (8, 8)}
 _FORMAT = "byways.Example/1"
 _CHAIN = "chain."
 _TENT_STORY = (
@@ -55,6 +56,11 @@ class Example:
     classes: tuple[str, ...]
     story: str
     accuracy: float | None
+
+    @property
+    def image_shape(self) -> tuple[int, int] | None:
+        """Rows and columns of the images that the inputs are, or None."""
+        return _IMAGE_SHAPES.get(self.name)
 
     def save(self, path: str | Path) -> None:
         """Write the example to a ``.npz`` file, whole or not at all."""

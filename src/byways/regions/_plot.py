@@ -12,6 +12,7 @@ from byways.core.domains import Box
 from byways.core.errors import DomainError, ShapeError
 from byways.core.plotting import (
     INK,
+    add_image,
     add_polygons,
     add_segments,
     axes,
@@ -53,6 +54,7 @@ def plot_slice(
     points: ArrayLike | None = None,
     labels: ArrayLike | None = None,
     classes: Sequence[str] | None = None,
+    image_shape: tuple[int, int] | None = None,
     max_regions: int = 200_000,
     ax: Axes | None = None,
 ) -> Axes:
@@ -76,6 +78,7 @@ def plot_slice(
             nearest point of its plane.
         labels: Class of each point, shape ``(k,)``, as indices of outputs.
         classes: Name of each class, for the legend.
+        image_shape: Draw each point as the grey image that it is, of this shape ``(rows, columns)``.
         max_regions: Largest number of regions that is worth drawing.
         ax: Axes to draw on; new ones by default.
 
@@ -101,7 +104,7 @@ def plot_slice(
         network, domain, method="polygon", solver="", exact="float", tolerance=_NEAR, keep=()
     )
     _check_color(color)
-    marks = _Marks.of(question, points, labels, classes)
+    marks = _Marks.of(question, points, labels, classes, image_shape)
     words = _all_words(question, max_regions)
     return _draw(question, words, axes(ax), color, decision_boundary, marks)
 
@@ -117,7 +120,7 @@ def draw_report(report: RegionReport, ax: Axes | None, color: str) -> Axes:
     require_plane(report)
     _check_color(color)
     question = report.question
-    marks = _Marks.of(question, None, None, None)
+    marks = _Marks.of(question, None, None, None, None)
     return _draw(question, report.words, axes(ax), color, True, marks)
 
 
@@ -154,6 +157,7 @@ class _Marks:
     labels: Ints
     off: NDArray[np.bool_]
     classes: tuple[str, ...]
+    images: Array | None
 
     @classmethod
     def of(
@@ -162,6 +166,7 @@ class _Marks:
         points: ArrayLike | None,
         labels: ArrayLike | None,
         classes: Sequence[str] | None,
+        image_shape: tuple[int, int] | None,
     ) -> _Marks:
         """Check points and labels and find their places in the picture."""
         outputs = max(question.chain.output_size, 2)
@@ -177,15 +182,24 @@ class _Marks:
             raise ShapeError(
                 f'"labels" has shape {numbers.shape} for {len(inputs)} points; give one per point'
             )
+        images = None if image_shape is None else _as_images(inputs, image_shape)
         domain = question.domain
         if isinstance(domain, Slice):
             places = domain.coordinates(inputs)
             away = np.linalg.norm(domain(places) - inputs, axis=1)
             scale = 1.0 + np.abs(inputs).max(initial=0.0)
-            return cls(places, numbers.astype(np.int64), away > 1e-6 * scale, names)
+            return cls(places, numbers.astype(np.int64), away > 1e-6 * scale, names, images)
         free = _picture_axes(domain)
         off = np.zeros(len(inputs), dtype=np.bool_)
-        return cls(inputs[:, free], numbers.astype(np.int64), off, names)
+        return cls(inputs[:, free], numbers.astype(np.int64), off, names, images)
+
+
+def _as_images(inputs: Array, shape: tuple[int, int]) -> Array:
+    if len(shape) != 2 or shape[0] * shape[1] != inputs.shape[1]:
+        raise ShapeError(
+            f'"image_shape" was {shape!r}; give (rows, columns) with {inputs.shape[1]} pixels'
+        )
+    return inputs.reshape(-1, *shape)
 
 
 def _check_color(color: str) -> None:
@@ -292,6 +306,10 @@ def _ranks(weight: Array) -> NDArray[np.intp]:
 def _mark(ax: Axes, marks: _Marks) -> None:
     """Draw the points in the colours of their classes."""
     hues = np.where(marks.labels[:, None] >= 0, categorical(np.maximum(marks.labels, 0)), 1.0)
+    if marks.images is not None:
+        for place, image, hue in zip(marks.places, marks.images, hues, strict=True):
+            add_image(ax, place, image, hue)
+        return
     for off in (False, True):
         chosen = marks.off == off
         if chosen.any():

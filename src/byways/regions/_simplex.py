@@ -141,6 +141,9 @@ def _advance(net, tree, words, points, leaves, work, tolerance):
             if not follow(free, tree, slot, level, tolerance):
                 _leave(cursor, stack, tree.explored, mass[slot], slot)
         else:
+            if frame[slot, AGE] > _OLD:
+                n = rebuild(t, basic, nonbasic, flipped, slot, n, free, rows, bits)
+                frame[slot, SIZE], frame[slot, AGE] = n, 0
             end = min(section_end[level], cursor[STOP])
             # fmt: off
             k, column = _pass_by(
@@ -197,13 +200,8 @@ def arrive(net, tree, slot):
         ):
             tree.counts[stage] += 1
         if net.decision_start[stage] == level - m and level < cursor[STOP]:
-            t, basic, nonbasic, flipped = tree.t, tree.basic, tree.nonbasic, tree.flipped
-            n, rows, bits = tree.frame[slot, SIZE], tree.rows, tree.bits
-            if tree.frame[slot, AGE] > _OLD:
-                n = rebuild(t, basic, nonbasic, flipped, slot, n, net.free, rows, bits)
-                tree.frame[slot, SIZE], tree.frame[slot, AGE] = n, 0
-            size = enter_stage(net, stage, bits[m:], tree.maps)
-            cursor[AMBIGUOUS] += stage_rows(net, stage, size, tree.maps, rows[m:])
+            size = enter_stage(net, stage, tree.bits[m:], tree.maps)
+            cursor[AMBIGUOUS] += stage_rows(net, stage, size, tree.maps, tree.rows[m:])
 
 
 @compiled
@@ -260,6 +258,7 @@ def follow(free, tree, slot, k, tolerance):
     _negate(t, slot, n)
     column, pivots = descend(t, basic, nonbasic, flipped, slot, n, free, tolerance)
     tree.cursor[PIVOTS] += pivots
+    frame[slot, AGE] += pivots
     if column <= 0:
         tree.cursor[AMBIGUOUS] += _doubtful(t, slot, n, column, tolerance)
         return False
