@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PathCollection, PolyCollection
+from matplotlib.offsetbox import AnnotationBbox
 
 from byways.core.activations import absolute
 from byways.core.chain import LayerChain
@@ -213,6 +214,24 @@ class TestPicture:
         solid, hollow = of_kind(ax, PathCollection)
         np.testing.assert_allclose(solid.get_offsets(), plane.coordinates(digits.points))
         assert len(hollow.get_offsets()) == 1
+
+    def test_points_that_are_images_stand_where_they_belong(self) -> None:
+        digits = example("digits")
+        plane = Slice.through(digits.points)
+        ax = plot_slice(
+            digits.chain,
+            plane,
+            points=digits.points,
+            labels=digits.labels,
+            image_shape=digits.image_shape,
+            ax=new_axes(),
+        )
+        boxes = [artist for artist in ax.artists if isinstance(artist, AnnotationBbox)]
+        np.testing.assert_allclose([box.xy for box in boxes], plane.coordinates(digits.points))
+        for box, image in zip(boxes, digits.points, strict=True):
+            np.testing.assert_array_equal(box.offsetbox.get_data(), image.reshape(8, 8))
+        with pytest.raises(ShapeError, match=r"\(8, 9\).*64 pixels"):
+            plot_slice(digits.chain, plane, points=digits.points, image_shape=(8, 9))
         assert len(hollow.get_facecolors()) == 0
 
     def test_norms_are_those_of_the_jacobian(self) -> None:

@@ -98,7 +98,7 @@ def test_a_killed_master_loses_one_chunk_per_worker_and_no_worker_stays(
     workers = {pid for pid, _ in master.executed()}
     _wait_for(lambda: _gone(workers))
     lost = {key for _, key in master.executed()} - master.journaled()
-    # A chunk is cut for 0.2 s and a task takes 0.01 s, so about 20 each; twice that on a busy machine.
+    # A chunk is cut for 0.2 s and a task takes 0.01 s, about 20 each; twice that on a busy machine.
     assert len(lost) <= 2 * 40
     master.finish()
 

@@ -78,7 +78,7 @@ def plot_slice(
             nearest point of its plane.
         labels: Class of each point, shape ``(k,)``, as indices of outputs.
         classes: Name of each class, for the legend.
-        image_shape: Draw each point as the grey image that it is, of this shape ``(rows, columns)``.
+        image_shape: Draw each point as the grey image that it is; ``(rows, columns)``.
         max_regions: Largest number of regions that is worth drawing.
         ax: Axes to draw on; new ones by default.
 
