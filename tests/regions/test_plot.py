@@ -214,6 +214,7 @@ class TestPicture:
         solid, hollow = of_kind(ax, PathCollection)
         np.testing.assert_allclose(solid.get_offsets(), plane.coordinates(digits.points))
         assert len(hollow.get_offsets()) == 1
+        assert len(hollow.get_facecolors()) == 0
 
     def test_points_that_are_images_stand_where_they_belong(self) -> None:
         digits = example("digits")
@@ -232,7 +233,6 @@ class TestPicture:
             np.testing.assert_array_equal(box.offsetbox.get_data(), image.reshape(8, 8))
         with pytest.raises(ShapeError, match=r"\(8, 9\).*64 pixels"):
             plot_slice(digits.chain, plane, points=digits.points, image_shape=(8, 9))
-        assert len(hollow.get_facecolors()) == 0
 
     def test_norms_are_those_of_the_jacobian(self) -> None:
         # slopes of |x + y| are (1, 1) everywhere; the box is stretched, the picture is not
