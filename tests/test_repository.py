@@ -19,7 +19,7 @@ import pytest
 import byways
 from byways.core import Box
 from byways.networks.generate import tent_chain
-from byways.regions import count_regions
+from byways.regions import _work, count_regions
 from tools.sizes import check_file
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -144,13 +144,14 @@ def test_importing_byways_loads_nothing_heavy() -> None:
 
 
 @pytest.mark.budget
-def test_region_worker_loads_no_torch() -> None:
+def test_region_worker_loads_no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch")  # without it nothing could be seen here
+    monkeypatch.setattr(_work, "_SMALL_LEAVES", 100)  # beyond this, work is handed out
     names = "sorted(__import__('sys').modules)"
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         count = count_regions(tent_chain(14), Box([0.0], [1.0]), executor=pool)
         loaded = pool.submit(eval, names).result()
-    assert count.total == 2**14  # more than are counted before work is handed out
+    assert count.total == 2**14
     assert any(name.startswith("byways.regions.") for name in loaded)  # it did the work
     assert {name.partition(".")[0] for name in loaded} & {
         "torch",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from byways.core.errors import DomainError, SolverError
+from byways.regions._feasibility import box_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,12 +38,7 @@ def all_rows(problem: Problem, bits: Bits) -> tuple[Array, NDArray[np.intp]]:
 
 def bounding_rows(problem: Problem) -> Array:
     """Give the domain's sides as rows."""
-    bounded = np.flatnonzero(~problem.free)
-    lower = np.zeros((bounded.size, problem.dim + 1))
-    lower[np.arange(bounded.size), bounded + 1] = 1.0
-    upper = -lower
-    upper[:, 0] = 1.0
-    return np.concatenate([lower, upper, problem.domain_rows])
+    return np.concatenate([box_rows(problem.free), problem.domain_rows])
 
 
 def minimal_rows(
