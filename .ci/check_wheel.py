@@ -52,10 +52,10 @@ def check_answers() -> None:
     """The hard dependencies are enough to enumerate; what needs more says what to install."""
     import byways as bw
     from byways.core.errors import MissingDependencyError
-    from byways.networks.generate import tent_chain
+    from byways.networks.generate import folding_network
 
-    found = bw.regions.enumerate_regions(tent_chain(5), bw.Box([0.0], [1.0]))
-    expect(len(found) == 32, f"the tent map folded five times has {len(found)} regions, not 32")
+    found = bw.regions.enumerate_regions(folding_network(2, 3, 2), (0, 1))
+    expect(len(found) == 64, f"the plane folded three times has {len(found)} regions, not 64")
     for call, extra in ((found.to_frame, "frame"), (found.plot, "plot")):
         try:
             call()
@@ -74,7 +74,7 @@ def check_commands() -> None:
             (["--help"], 0, "regions"),
             (["--version"], 0, "."),
             (["regions", "--example", "tent"], 0, "1024"),
-            (["regions", "--example", "tent", "--plot", "tent.png"], 1, "byways[plot]"),
+            (["regions", "--example", "moons", "--plot", "moons.png"], 1, "byways[plot]"),
         ]
         for arguments, status, words in cases:
             done = subprocess.run(
