@@ -60,16 +60,19 @@ def plant(problem: Problem, order: Order) -> Tree:
     bits[m : cursor[FORCED]] = order.prefix
     rows = np.zeros((m + k, d + 1))
     rows[:m] = problem.domain_rows
-    unused = np.arange(slots - 1, -1, -1, dtype=np.int64)
+    stack = np.empty((2, slots), dtype=np.int64)
+    stack[UNUSED] = np.arange(slots - 1, -1, -1)
+    nonbasic = np.empty((slots, d), dtype=np.int64)
+    nonbasic[0] = np.arange(d)
     # np.empty commits memory only where it is written: deep slots cost nothing until reached.
     return Tree(
         t=np.empty((slots, slots + 1, d + 1)),
         basic=np.empty((slots, slots + 1), dtype=np.int64),
-        nonbasic=np.tile(np.arange(d), (slots, 1)),
+        nonbasic=nonbasic,
         flipped=np.zeros((slots, d), dtype=np.bool_),
         frame=np.zeros((slots, 4), dtype=np.int64),
         mass=np.ones(slots),
-        stack=np.stack([np.zeros_like(unused), unused]),
+        stack=stack,
         bits=bits,
         rows=rows,
         maps=np.zeros((d + 1, sum(len(stage.bias) for stage in problem.stages))),
