@@ -111,7 +111,7 @@ def relucent(pace: Pace) -> Iterator[Row]:
 
 def workers(pace: Pace) -> Iterator[Row]:
     """Two processes against one; starting them counts."""
-    widths = (4, 24, 24) if pace.quick else (8, 22, 22)
+    widths = (4, 24, 24) if pace.quick else (8, 21, 21)
     call = partial(count_regions, seeded_network(*widths), _UNIT, method="simplex")
     row = compare(
         f"workers: {name(widths)}, count, two against one, wall time, pool start included",
