@@ -15,7 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from byways import core, networks, regions, runs
+    from byways import core, networks, parallel, regions, runs
     from byways.core import Affine, Box, LayerChain, Polytope
     from byways.networks import as_chain
 
@@ -30,6 +30,7 @@ __all__ = [
     "as_chain",
     "core",
     "networks",
+    "parallel",
     "regions",
     "runs",
 ]
@@ -41,7 +42,7 @@ _HOME = {
     "Polytope": "byways.core",
     "as_chain": "byways.networks",
 }
-_PACKAGES = frozenset({"core", "networks", "regions", "runs"})
+_PACKAGES = frozenset({"core", "networks", "parallel", "regions", "runs"})
 
 
 def __getattr__(name: str) -> Any:

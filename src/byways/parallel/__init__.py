@@ -1,0 +1,17 @@
+"""Forward and backward passes over depth and time, computed in parallel.
+
+A chain ``h_t = f_t(h_{t-1})`` costs as many dependent steps as it is long. Its backward pass is an
+affine recurrence whatever ``f`` is, and affine maps compose associatively, so a scan gives every
+cotangent at once. Its forward pass is the root of a system of equations, which Newton's method
+solves with one affine recurrence a round.
+
+This is a training pass: it speaks torch, carries gradients, and needs the extra ``torch``.
+"""
+
+from __future__ import annotations
+
+from byways.core.optional import require
+
+require("torch", extra="torch", purpose="byways.parallel")
+
+__all__: list[str] = []
