@@ -14,4 +14,7 @@ from byways.core.optional import require
 
 require("torch", extra="torch", purpose="byways.parallel")
 
-__all__: list[str] = []
+from byways.parallel._associative import associative_scan
+from byways.parallel._scan import scan
+
+__all__ = ["associative_scan", "scan"]

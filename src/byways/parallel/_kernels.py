@@ -14,7 +14,7 @@ from numba import njit
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["diagonal_adjoint", "diagonal_states", "entry"]
+__all__ = ["dense_states", "diagonal_adjoint", "diagonal_states", "entry", "shared_states"]
 
 _F = TypeVar("_F", bound="Callable[..., Any]")
 
@@ -73,3 +73,56 @@ def diagonal_adjoint(a_OTI, h_OTI, start_OI, g_OTI, reverse, da_OTI, db_OTI, dst
             else:
                 for i in range(inner):
                     da_OTI[o, t, i] = db_OTI[o, t, i] * np.conj(h_OTI[o, before, i])
+
+
+# sizes: kernel, one loop nest; calls would cost more than a small product
+@entry
+def dense_states(A_TLMN, b_TLN, start_LN, reverse, turned, h_TLN) -> None:
+    """Fill ``h`` with ``h_t = A_t h_{t-1} + b_t``; ``A`` holds transposes if ``turned``.
+
+    Axes: L lanes (``A`` may have one for all), M rows, N columns.
+    """
+    steps, lanes, size = b_TLN.shape
+    shared = A_TLMN.shape[1] == 1
+    for s in range(steps):
+        t = steps - 1 - s if reverse else s
+        before = t + 1 if reverse else t - 1
+        for lane in range(lanes):
+            matrix = A_TLMN[t, 0 if shared else lane]
+            x = start_LN[lane] if s == 0 else h_TLN[before, lane]
+            y = h_TLN[t, lane]
+            for i in range(size):
+                y[i] = b_TLN[t, lane, i]
+            if turned:
+                for j in range(size):
+                    for i in range(size):
+                        y[i] += matrix[j, i] * x[j]
+            else:
+                for i in range(size):
+                    total = y[i]
+                    for j in range(size):
+                        total += matrix[i, j] * x[j]
+                    y[i] = total
+
+
+# sizes: kernel, one loop nest; calls would cost more than a small product
+@entry
+def shared_states(W, d_TLN, b_TLN, start_LN, first, reverse, h_TLN) -> None:
+    """Fill ``h`` with ``h_t = diag(d_t) W h_{t-1} + b_t``, or with ``W diag(d_t)`` if ``first``."""
+    steps, lanes, size = b_TLN.shape
+    turned = np.ascontiguousarray(W.T)
+    x = np.empty(size, b_TLN.dtype)
+    for s in range(steps):
+        t = steps - 1 - s if reverse else s
+        before = t + 1 if reverse else t - 1
+        for lane in range(lanes):
+            source = start_LN[lane] if s == 0 else h_TLN[before, lane]
+            y = h_TLN[t, lane]
+            for i in range(size):
+                x[i] = d_TLN[t, lane, i] * source[i] if first else source[i]
+                y[i] = 0.0
+            for j in range(size):
+                for i in range(size):
+                    y[i] += turned[j, i] * x[j]
+            for i in range(size):
+                y[i] = (y[i] if first else d_TLN[t, lane, i] * y[i]) + b_TLN[t, lane, i]
