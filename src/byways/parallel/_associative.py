@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch.utils import _pytree as pytree
 
-from byways.parallel._checks import check_strategy
+from byways.parallel._scan_checks import check_strategy
 from byways.parallel._strategies import Tally, run_strategy
 
 if TYPE_CHECKING:

@@ -7,9 +7,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 import torch
 
-from byways.parallel._checks import check_start, check_strategy, check_system, in_kernel_precision
 from byways.parallel._diagonal import KERNEL_DTYPES, diagonal_recurrence
 from byways.parallel._kernels import dense_states, shared_states
+from byways.parallel._scan_checks import (
+    check_start,
+    check_strategy,
+    check_system,
+    in_kernel_precision,
+)
 from byways.parallel._strategies import Tally, run_strategy
 from byways.parallel.elements import (
     BlockDiagonal,
