@@ -139,3 +139,38 @@ def patterns_by_sampling(
         if layer.activation.breakpoints:
             parts.append(s)
     return {tuple(row) for row in np.unique(np.concatenate(parts, axis=1), axis=0).tolist()}
+
+
+def mixed_patterns_by_lp(
+    layers: list[tuple[Any, Any, list[PlainActivation]]], box: Any
+) -> set[tuple[int, ...]]:
+    """List regions where each unit has an activation of its own; linear units have no segment."""
+    size = np.asarray(layers[0][0]).shape[1]
+    cells = [((), [], np.eye(size), np.zeros(size))]
+    for weight, bias, activations in layers:
+        cells = [after for cell in cells for after in _mixed(cell, weight, bias, activations, box)]
+    return {cell[0] for cell in cells}
+
+
+def _mixed(
+    cell: tuple[Any, ...], weight: Any, bias: Any, activations: list[PlainActivation], box: Any
+) -> list[tuple[Any, ...]]:
+    prefix, rows, A, c = cell
+    P, q = np.asarray(weight) @ A, np.asarray(weight) @ c + np.asarray(bias)
+    grown: list[tuple[tuple[int, ...], list[Row]]] = [((), rows)]
+    for a, value, activation in zip(P, q, activations, strict=True):
+        if np.linalg.norm(a) <= 1e-12:
+            grown = [((*s, sum(value > t for t in activation.breakpoints)), k) for s, k in grown]
+        else:
+            grown = [
+                ((*choice, s), more)
+                for choice, known in grown
+                for s, more in _sides(activation, a, value, known, box)
+            ]
+    found = []
+    for choice, known in grown:
+        pieces = [affine_piece(act, s) for act, s in zip(activations, choice, strict=True)]
+        slope, shift = (np.array([float(p[i]) for p in pieces]) for i in (0, 1))
+        bent = tuple(s for s, act in zip(choice, activations, strict=True) if act.breakpoints)
+        found.append((prefix + bent, known, slope[:, None] * P, slope * q + shift))
+    return found

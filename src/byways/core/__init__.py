@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from byways.core.activations import (
+    PerUnit,
     PiecewiseLinear,
     absolute,
     clamp,
@@ -26,6 +27,7 @@ __all__ = [
     "Layer",
     "LayerChain",
     "LinearMap",
+    "PerUnit",
     "PiecewiseLinear",
     "Polytope",
     "ProgressEvent",

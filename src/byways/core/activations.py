@@ -7,10 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from byways.core.errors import ShapeError
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
+    "PerUnit",
     "PiecewiseLinear",
     "absolute",
     "clamp",
@@ -110,6 +115,89 @@ class PiecewiseLinear:
     def is_identity(self) -> bool:
         """Whether this is the identity function."""
         return self.slopes == (1.0,) and self.offset == 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class PerUnit:
+    """The activations of a layer whose units do not all have the same one.
+
+    PReLU has a slope per channel; a residual connection carries values past a layer through units
+    that have the identity.
+
+    Args:
+        functions: The functions that occur, each once.
+        kinds: For each unit the index of its function, shape ``(units,)``.
+
+    Raises:
+        ShapeError: If ``kinds`` is not one axis of indices.
+
+    Example:
+        >>> carried = PerUnit((relu, identity), [0, 1])
+        >>> carried([-1.0, -1.0])
+        array([ 0., -1.])
+    """
+
+    functions: tuple[PiecewiseLinear, ...]
+    kinds: NDArray[np.int64]
+
+    def __init__(
+        self, functions: Sequence[PiecewiseLinear], kinds: Sequence[int] | NDArray[np.integer]
+    ) -> None:
+        given = np.array(kinds)
+        if given.ndim != 1 or given.dtype.kind not in "iu":
+            raise ShapeError(
+                f'"kinds" has shape {given.shape} and dtype {given.dtype}; give one index into '
+                '"functions" per unit'
+            )
+        if given.size and not 0 <= given.min() <= given.max() < len(functions):
+            raise ShapeError(
+                f'"kinds" goes from {given.min()} to {given.max()}, but there are '
+                f"{len(functions)} functions"
+            )
+        given = given.astype(np.int64)
+        given.setflags(write=False)
+        object.__setattr__(self, "functions", tuple(functions))
+        object.__setattr__(self, "kinds", given)
+
+    @classmethod
+    def of(
+        cls, functions: Sequence[PiecewiseLinear], kinds: NDArray[np.integer]
+    ) -> PiecewiseLinear | PerUnit:
+        """Give the plainest form: one function if all units have it, else each once, in turn."""
+        distinct: list[PiecewiseLinear] = list(dict.fromkeys(functions[k] for k in kinds.tolist()))
+        if len(distinct) == 1:
+            return distinct[0]
+        place = {function: k for k, function in enumerate(distinct)}
+        return cls(distinct, np.array([place[functions[k]] for k in kinds.tolist()]))
+
+    def __call__(self, z: ArrayLike) -> NDArray[np.float64]:
+        """Evaluate; the last axis is that of the units."""
+        values = np.array(z, dtype=np.float64)
+        for function, units in self._groups():
+            if not function.is_identity:
+                values[..., units] = function(values[..., units])
+        return values
+
+    def segment(self, z: ArrayLike) -> NDArray[np.int8]:
+        """Give each unit's segment, 0 where it has but one."""
+        values = np.asarray(z, dtype=np.float64)
+        result = np.zeros(values.shape, dtype=np.int8)
+        for function, units in self._groups():
+            result[..., units] = function.segment(values[..., units])
+        return result
+
+    @property
+    def breakpoints(self) -> tuple[float, ...]:
+        """All breakpoints that occur; empty if every unit is linear."""
+        return tuple(sorted({t for function in self.functions for t in function.breakpoints}))
+
+    @property
+    def name(self) -> str:
+        """The functions' names, for messages."""
+        return " and ".join(dict.fromkeys(f.name or "custom" for f in self.functions))
+
+    def _groups(self) -> list[tuple[PiecewiseLinear, NDArray[np.intp]]]:
+        return [(f, np.flatnonzero(self.kinds == k)) for k, f in enumerate(self.functions)]
 
 
 identity = PiecewiseLinear((), (1.0,), name="identity")

@@ -63,7 +63,7 @@ def interval_bounds(chain: LayerChain, box: Box) -> list[tuple[Array, Array]]:
     for layer in chain.layers:
         low, high = _through_linear(layer, low, high)
         bounds.append((low, high))
-        low, high = _through_activation(layer.activation, low, high)
+        low, high = _through_units(layer, low, high)
     return bounds
 
 
@@ -79,6 +79,14 @@ def _through_linear(layer: Layer, low: Array, high: Array) -> tuple[Array, Array
     underflow = (layer.map.shape[1] + 2) * _SMALLEST
     spread = magnitude.apply(radius) + 2 * gamma * error + underflow
     return np.nextafter(middle - spread, -np.inf), np.nextafter(middle + spread, np.inf)
+
+
+def _through_units(layer: Layer, low: Array, high: Array) -> tuple[Array, Array]:
+    lower, upper = low.copy(), high.copy()
+    for k, function in enumerate(layer.functions):
+        units = layer.kinds == k
+        lower[units], upper[units] = _through_activation(function, low[units], high[units])
+    return lower, upper
 
 
 def _through_activation(

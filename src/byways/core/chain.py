@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from byways.core.activations import PiecewiseLinear, identity, relu
+from byways.core.activations import PerUnit, PiecewiseLinear, identity, relu
 from byways.core.affine import Affine
 from byways.core.arrays import finite, frozen
 from byways.core.errors import ConversionError, ShapeError
@@ -37,15 +37,15 @@ class Layer:
     Args:
         map: Linear part of shape ``(m, n)``; a matrix is wrapped.
         bias: Shape ``(m,)``.
-        activation: Elementwise piecewise-linear function.
+        activation: Piecewise-linear function of all units, or ``PerUnit`` where they differ.
 
     Raises:
-        ShapeError: If the bias does not fit the map.
+        ShapeError: If the bias or the activation does not fit the map.
     """
 
     map: LinearMap
     bias: Array
-    activation: PiecewiseLinear = identity
+    activation: PiecewiseLinear | PerUnit = identity
 
     def __post_init__(self) -> None:
         if not isinstance(self.map, LinearMap):  # a plain matrix, against the annotation
@@ -55,11 +55,47 @@ class Layer:
             raise ShapeError(
                 f'"bias" has {self.bias.size} numbers for a map with {self.map.shape[0]} outputs'
             )
+        if isinstance(self.activation, PerUnit) and self.activation.kinds.size != self.width:
+            raise ShapeError(
+                f'"activation" is for {self.activation.kinds.size} units; the map has {self.width}'
+            )
 
     @property
     def width(self) -> int:
         """Number of units."""
         return self.map.shape[0]
+
+    @property
+    def functions(self) -> tuple[PiecewiseLinear, ...]:
+        """The functions that occur; ``kinds`` tells which unit has which."""
+        act = self.activation
+        return act.functions if isinstance(act, PerUnit) else (act,)
+
+    @cached_property
+    def kinds(self) -> NDArray[np.int64]:
+        """Index into ``functions``, shape ``(units,)``."""
+        if isinstance(self.activation, PerUnit):
+            return self.activation.kinds
+        return np.zeros(self.width, dtype=np.int64)
+
+    @cached_property
+    def decided(self) -> NDArray[np.intp]:
+        """The units that have segments: those whose function has a breakpoint."""
+        counts = np.array([len(function.breakpoints) for function in self.functions])
+        return np.flatnonzero(counts[self.kinds])
+
+    def pieces(self) -> tuple[Array, Array]:
+        """Give slopes and intercepts of each unit's pieces, ``(units, pieces)``.
+
+        Units with fewer pieces than others repeat their last.
+        """
+        most = max(len(function.slopes) for function in self.functions)
+        tables = [
+            np.pad(np.stack(f.pieces()), ((0, 0), (0, most - len(f.slopes))), mode="edge")
+            for f in self.functions
+        ]
+        slopes, intercepts = np.stack(tables, axis=1)
+        return slopes[self.kinds], intercepts[self.kinds]
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +104,8 @@ class LayerChain:
 
     Numbers are float64 and read-only. A layer whose activation has a breakpoint is *hidden*: its
     units have segments (for ReLU: 0 off, 1 on). The last layer is usually affine and has none.
+    Units of a hidden layer that are linear, such as those that carry a value past the layer for a
+    residual connection, have no segments and are left out of segment vectors.
 
     Args:
         layers: At least one layer; each takes as many inputs as the one before has units.
@@ -155,7 +193,7 @@ class LayerChain:
     @property
     def units(self) -> int:
         """Number of hidden units, the length of a segment vector."""
-        return sum(self.layers[i].width for i in self.hidden)
+        return sum(self.layers[i].decided.size for i in self.hidden)
 
     def __call__(self, x: ArrayLike) -> Array:
         """Evaluate points of shape ``(..., n_0)`` to ``(..., n_L)`` in float64."""
@@ -175,7 +213,10 @@ class LayerChain:
     def segments(self, x: ArrayLike) -> NDArray[np.int8]:
         """Give the segment of every hidden unit, shape ``(..., units)``, in layer order."""
         values = self.pre_activations(x)
-        parts = [self.layers[i].activation.segment(values[i]) for i in self.hidden]
+        parts = []
+        for i in self.hidden:
+            segment = self.layers[i].activation.segment(values[i])
+            parts.append(segment[..., self.layers[i].decided])
         empty = np.zeros((*values[0].shape[:-1], 0), dtype=np.int8)
         return np.concatenate([empty, *parts], axis=-1)
 
@@ -184,8 +225,11 @@ class LayerChain:
         values = self.pre_activations(x)
         result = np.zeros(values[0].shape[:-1], dtype=np.bool_)
         for i in self.hidden:
-            for t in self.layers[i].activation.breakpoints:
-                result |= (np.abs(values[i] - t) <= tolerance).any(axis=-1)
+            layer = self.layers[i]
+            for k, function in enumerate(layer.functions):
+                for t in function.breakpoints:
+                    near = np.abs(values[i] - t) <= tolerance
+                    result |= near[..., layer.kinds == k].any(axis=-1)
         return result
 
     def local_map(
@@ -216,15 +260,14 @@ class LayerChain:
         used = 0
         for item in self.layers[: stop + 1]:
             result = result.then(Affine(item.map.to_dense(), item.bias))
-            slopes, intercepts = item.activation.pieces()
-            if item.activation.breakpoints:
-                part = vector[..., used : used + item.width].astype(np.intp)
-                used += item.width
-            else:
-                part = np.zeros(item.width, dtype=np.intp)
-            slope = slopes[part]
+            slopes, intercepts = item.pieces()
+            count, unit = item.decided.size, np.arange(item.width)
+            part = np.zeros((*(vector.shape[:-1] if count else ()), item.width), dtype=np.intp)
+            part[..., item.decided] = vector[..., used : used + count]
+            used += count
+            slope = slopes[unit, part]
             weight = slope[..., None] * result.weight
-            result = Affine(weight, slope * result.bias + intercepts[part])
+            result = Affine(weight, slope * result.bias + intercepts[unit, part])
         batch = vector.shape[:-1]  # missing so far where no layer has segments
         weight = np.broadcast_to(result.weight, (*batch, *result.weight.shape[-2:]))
         return Affine(weight, np.broadcast_to(result.bias, (*batch, *result.bias.shape[-1:])))
@@ -285,12 +328,8 @@ class LayerChain:
                 for name, a in arrays.items()
                 if name.startswith(prefix)
             }
-            given = described["activation"]
-            activation = PiecewiseLinear(
-                tuple(given["breakpoints"]), tuple(given["slopes"]), given["offset"], given["name"]
-            )
             linear = map_from_state(described["kind"], parts)
-            layers.append(Layer(linear, arrays[f"{i}.bias"], activation))
+            layers.append(Layer(linear, arrays[f"{i}.bias"], _restored(described["activation"])))
         return cls(tuple(layers))
 
     def _segments(self, segments: ArrayLike) -> NDArray[np.integer[Any]]:
@@ -302,10 +341,10 @@ class LayerChain:
         if vector.size and vector.dtype.kind not in "biu":
             raise TypeError(f'"segments" has dtype {vector.dtype}; integers are needed')
         hidden = [self.layers[i] for i in self.hidden]
-        most = np.concatenate(
-            [np.zeros(0, np.intp)]
-            + [np.full(layer.width, len(layer.activation.breakpoints)) for layer in hidden]
-        )
+        most = np.zeros(0, np.intp)
+        for layer in hidden:
+            counts = np.array([len(function.breakpoints) for function in layer.functions])
+            most = np.append(most, counts[layer.kinds[layer.decided]])
         wrong = np.argwhere((vector < 0) | (vector > most))
         if wrong.size:
             first = tuple(int(i) for i in wrong[0])
@@ -324,5 +363,19 @@ class LayerChain:
         return values
 
 
-def _describe(activation: PiecewiseLinear) -> dict[str, Any]:
+def _describe(activation: PiecewiseLinear | PerUnit) -> dict[str, Any]:
+    if isinstance(activation, PerUnit):
+        functions = [asdict(function) for function in activation.functions]
+        return {"functions": functions, "kinds": activation.kinds.tolist()}
     return asdict(activation)
+
+
+def _restored(given: dict[str, Any]) -> PiecewiseLinear | PerUnit:
+    """Undo ``_describe``."""
+    if "kinds" in given:
+        functions = [_restored(function) for function in given["functions"]]
+        plain = [function for function in functions if isinstance(function, PiecewiseLinear)]
+        return PerUnit(plain, given["kinds"])
+    return PiecewiseLinear(
+        tuple(given["breakpoints"]), tuple(given["slopes"]), given["offset"], given["name"]
+    )

@@ -9,6 +9,7 @@ from byways.core.errors import DomainError
 
 if TYPE_CHECKING:
     from byways.regions._gather import Limits
+    from byways.regions._problem import Stage
     from byways.regions._question import Question
 
 __all__ = ["arrangement_bound", "refuse_if_astronomical", "serra_bound"]
@@ -71,8 +72,7 @@ def refuse_if_astronomical(question: Question, limits: Limits) -> None:
         return
     problem = question.problem()
     layers = [
-        (len(stage.bias), len(stage.slopes) - 1, bool((stage.slopes == 0).any()))
-        for stage in problem.stages
+        (len(stage.bias), stage.slopes.shape[1] - 1, _dies(stage)) for stage in problem.stages
     ]
     bound = serra_bound(problem.dim, layers)
     usual = arrangement_bound(problem.dim, problem.decisions)
@@ -84,3 +84,8 @@ def refuse_if_astronomical(question: Question, limits: Limits) -> None:
         f"{usual:.3g}), too many to list. Give max_regions or time_limit for a partial answer, a "
         "smaller domain (Box.around(x, eps)), or a Slice with two directions"
     )
+
+
+def _dies(stage: Stage) -> bool:
+    """Tell whether every unit with decisions is constant on one of its pieces."""
+    return bool((stage.slopes[: stage.decided] == 0).any(axis=1).all())

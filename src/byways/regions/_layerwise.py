@@ -130,7 +130,7 @@ class LayerwiseWalk:
                 continue
             forced = len(self._order.prefix)
             self.layer_counts[index] += len(cell.bits) > forced or forced == 0
-            yield from self._descend(index + 1, cell, _outputs(stage, rows, found.bits))
+            yield from self._descend(index + 1, cell, stage.outputs(rows, found.bits))
 
     def _cuts(self, stage: Stage, rows: Array, values: Array, start: int, end: int) -> Cuts:
         """Lay out the decisions of a stage as far as they are wanted, scaled to unit gradient."""
@@ -164,11 +164,3 @@ class LayerwiseWalk:
         sides = np.minimum(bounded, 1.0 - bounded).min(axis=1, initial=np.inf)
         best: Array = points[int(np.argmax(np.minimum(margins, sides)))]
         return best
-
-
-def _outputs(stage: Stage, rows: Array, bits: Bits) -> Array:
-    """Give the rows of a stage's outputs on the cell that ``bits`` names."""
-    segment = stage.segments(bits)
-    values: Array = stage.slopes[segment][:, None] * rows
-    values[:, 0] += stage.intercepts[segment]
-    return values

@@ -36,7 +36,9 @@ class Net(NamedTuple):
     decision_start: Ints
     unit: Ints
     threshold: Array
-    slopes: Array  # (stages, pieces), padded
+    unit_decision: Ints  # per unit, and behind the last: its first decision
+    decided_end: Ints  # per stage: its first unit without decisions
+    slopes: Array  # (units, pieces), padded
     intercepts: Array
     inputs: Array  # (n_0, d + 1): the network's inputs as rows
     free: NDArray[np.bool_]
@@ -53,12 +55,13 @@ class Net(NamedTuple):
         widths = [len(stage.bias) for stage in stages]
         starts = np.cumsum([0, *widths], dtype=np.int64)
         m = len(problem.domain_rows)
-        pieces = max((len(stage.slopes) for stage in stages), default=1)
-        slopes, intercepts = np.zeros((2, len(stages), pieces))
+        pieces = max((stage.slopes.shape[1] for stage in stages), default=1)
+        slopes, intercepts = np.zeros((2, starts[-1], pieces))
+        unit = _joined([s.unit + a for s, a in zip(stages, starts, strict=False)]).astype(int)
         repeats = _joined([np.diff(stage.unit, prepend=-1) == 0 for stage in stages])
         for i, stage in enumerate(stages):
-            slopes[i, : len(stage.slopes)] = stage.slopes
-            intercepts[i, : len(stage.slopes)] = stage.intercepts
+            here = slice(starts[i], starts[i + 1]), slice(stage.slopes.shape[1])
+            slopes[here], intercepts[here] = stage.slopes, stage.intercepts
         return cls(
             weights=_joined([stage.weight.T.ravel() for stage in stages]),
             weight_start=np.cumsum([0, *sizes], dtype=np.int64),
@@ -66,8 +69,12 @@ class Net(NamedTuple):
             weight_size=_joined([np.abs(stage.weight).sum(axis=1) for stage in stages]),
             unit_start=starts,
             decision_start=np.concatenate([[0], problem.ends]).astype(np.int64),
-            unit=_joined([s.unit + a for s, a in zip(stages, starts, strict=False)]).astype(int),
+            unit=unit,
             threshold=_joined([stage.threshold for stage in stages]),
+            unit_decision=np.searchsorted(unit, np.arange(starts[-1] + 1)),
+            decided_end=np.array(
+                [a + s.decided for s, a in zip(stages, starts, strict=False)], int
+            ),
             slopes=slopes,
             intercepts=intercepts,
             inputs=np.ascontiguousarray(problem.inputs()),
@@ -108,10 +115,10 @@ def enter_stage(net: Net, stage: int, bits, maps):
             while decision < net.decision_start[stage] and net.unit[decision] == unit:
                 segment += bits[decision]
                 decision += 1
-            slope = net.slopes[stage - 1, segment]
+            slope = net.slopes[unit, segment]
             for k in range(columns):
                 value[k] = slope * maps[k, unit]
-            value[0] += net.intercepts[stage - 1, segment]
+            value[0] += net.intercepts[unit, segment]
         at = net.weight_start[stage] + j * width
         for k in range(columns):
             size = max(size, abs(value[k]))

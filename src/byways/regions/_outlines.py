@@ -300,16 +300,16 @@ def add_units(net, stage, decided, count, word, maps, sums):  # type: ignore[no-
     Returns the largest number among the rows of their values.
     """
     first, width = net.unit_start[stage], net.unit_start[stage + 1] - net.unit_start[stage]
-    each = (net.decision_start[stage + 1] - net.decision_start[stage]) // width
     n = net.unit_start[stage + 2] - net.unit_start[stage + 1]
     constants, xs, ys = sums[:n], sums[n : 2 * n], sums[2 * n : 3 * n]
     size = 0.0
     for j in range(count):
-        u = decided[j] - first
-        segment, d = np.int64(0), net.decision_start[stage] + u * each
-        for k in range(d, d + each):
+        unit = decided[j]
+        u = unit - first
+        segment = np.int64(0)
+        for k in range(net.unit_decision[unit], net.unit_decision[unit + 1]):
             segment += np.int64((word[k >> 6] >> np.uint64(63 - (k & 63))) & np.uint64(1))
-        slope, intercept = net.slopes[stage, segment], net.intercepts[stage, segment]
+        slope, intercept = net.slopes[unit, segment], net.intercepts[unit, segment]
         if slope == 0.0 and intercept == 0.0:
             continue
         constant = slope * maps[3 * first + u] + intercept

@@ -340,6 +340,9 @@ def _enter(net, prefix, trail, tolerance):  # type: ignore[no-untyped-def]
         following,
     )  # fmt: skip
     if following:
+        for unit in range(net.decided_end[stage], first + width):
+            trail.decided[done] = unit
+            done += 1
         cursor[NEXT] = net.unit_start[stage + 2] - net.unit_start[stage + 1]
         begin_sums(net, stage + 1, sums)
         numbers[SIZE] = add_units(net, stage, trail.decided, done, trail.word, trail.maps, sums)

@@ -22,8 +22,7 @@ from byways.regions._domains import Slice, WholeSpace
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from byways.core.activations import PiecewiseLinear
-    from byways.core.chain import LayerChain
+    from byways.core.chain import Layer, LayerChain
     from byways.regions._domains import Domain
 
     Array = NDArray[np.float64]
@@ -40,7 +39,9 @@ class Stage:
     """One hidden layer: ``z = weight h + bias`` on the previous stage's values, and its pieces.
 
     ``unit`` and ``threshold`` have one entry per decision, thresholds of a unit ascending.
-    ``slopes`` and ``intercepts`` have shape ``(pieces,)``: a layer has one activation.
+    ``slopes`` and ``intercepts`` have shape ``(units, pieces)``; a unit with fewer pieces than
+    others repeats its last. The first ``decided`` units have decisions, in the order of the layer;
+    behind them come those that are linear, such as units that carry a value past the layer.
     """
 
     weight: Array
@@ -49,21 +50,49 @@ class Stage:
     threshold: Array
     slopes: Array
     intercepts: Array
+    decided: int
 
     @classmethod
-    def of(cls, weight: Array, bias: Array, activation: PiecewiseLinear) -> Stage:
-        """Lay out the decisions of a layer."""
-        slopes, intercepts = activation.pieces()
-        count = len(activation.breakpoints)
-        unit = np.repeat(np.arange(len(bias)), count)
-        threshold = np.tile(np.array(activation.breakpoints), len(bias))
-        return cls(np.ascontiguousarray(weight), bias, unit, threshold, slopes, intercepts)
+    def of(cls, weight: Array, bias: Array, layer: Layer) -> tuple[Stage, NDArray[np.intp]]:
+        """Lay out the decisions of a layer whose map is given.
+
+        Returns:
+            The stage, and for each of its units which unit of the layer it is.
+        """
+        order = np.concatenate([layer.decided, np.delete(np.arange(layer.width), layer.decided)])
+        points = [np.array(function.breakpoints) for function in layer.functions]
+        of_unit = [points[kind] for kind in layer.kinds[order]]
+        unit = np.repeat(np.arange(layer.width), [len(found) for found in of_unit])
+        slopes, intercepts = (table[order] for table in layer.pieces())
+        stage = cls(
+            weight=np.ascontiguousarray(weight[order]),
+            bias=bias[order],
+            unit=unit,
+            threshold=np.concatenate(of_unit),
+            slopes=slopes,
+            intercepts=intercepts,
+            decided=layer.decided.size,
+        )
+        return stage, order
 
     def segments(self, bits: Bits) -> NDArray[np.intp]:
         """Turn decision bits ``(..., decisions)`` into segments ``(..., units)``."""
-        shape = (*bits.shape[:-1], len(self.bias), len(self.slopes) - 1)
-        result: NDArray[np.intp] = bits.reshape(shape).sum(axis=-1, dtype=np.intp)
+        result = np.zeros((*bits.shape[:-1], len(self.bias)), dtype=np.intp)
+        if len(self.unit) == self.decided:  # one threshold each
+            result[..., : self.decided] = bits
+            return result
+        running = np.zeros((*bits.shape[:-1], len(self.unit) + 1), dtype=np.intp)
+        np.cumsum(bits, axis=-1, dtype=np.intp, out=running[..., 1:])
+        begin = np.searchsorted(self.unit, np.arange(self.decided + 1))
+        result[..., : self.decided] = np.diff(running[..., begin], axis=-1)
         return result
+
+    def outputs(self, rows: Array, bits: Bits) -> Array:
+        """Give the rows of the units' values, from those of their pre-activations and the bits."""
+        unit, segment = np.arange(len(self.bias)), self.segments(bits)
+        values: Array = self.slopes[unit, segment][:, None] * rows
+        values[:, 0] += self.intercepts[unit, segment]
+        return values
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,9 +171,7 @@ class Problem:
             used += len(stage.unit)
             if used > len(bits):
                 break
-            segment = stage.segments(part)
-            values = stage.slopes[segment][:, None] * rows
-            values[:, 0] += stage.intercepts[segment]
+            values = stage.outputs(rows, part)
         return result
 
     def decision_rows(self, stage: Stage, rows: Array, size: float) -> Array:
@@ -179,15 +206,16 @@ class Problem:
             used += len(stage.unit)
             decided = self.decision_rows(stage, rows, float(np.abs(values).max(initial=0.0)))
             result.append(np.where(part[:, None] > 0, decided, -decided))
-            segment = stage.segments(part)
-            values = stage.slopes[segment][:, None] * rows
-            values[:, 0] += stage.intercepts[segment]
+            values = stage.outputs(rows, part)
         return np.concatenate(result)
 
     def segments(self, bits: Bits) -> NDArray[np.uint8]:
-        """Turn decision bits ``(..., decisions)`` into segments ``(..., units)``."""
+        """Turn decision bits ``(..., decisions)`` into the network's segments ``(..., units)``."""
         parts = np.split(bits, self.ends[:-1], axis=-1) if self.stages else []
-        found = [stage.segments(part) for stage, part in zip(self.stages, parts, strict=True)]
+        found = [
+            stage.segments(part)[..., : stage.decided]
+            for stage, part in zip(self.stages, parts, strict=True)
+        ]
         empty = np.zeros((*bits.shape[:-1], 0), dtype=np.uint8)
         return np.concatenate([empty, *found], axis=-1).astype(np.uint8)
 
@@ -195,10 +223,10 @@ class Problem:
         """Turn segments ``(..., units)`` into decision bits ``(..., decisions)``."""
         parts, used = [np.zeros((*segments.shape[:-1], 0), dtype=np.uint8)], 0
         for stage in self.stages:
-            part = segments[..., used : used + len(stage.bias), None]
-            used += len(stage.bias)
-            above = part > np.arange(len(stage.slopes) - 1)
-            parts.append(above.reshape(*segments.shape[:-1], len(stage.unit)).astype(np.uint8))
+            part = segments[..., used : used + stage.decided]
+            used += stage.decided
+            place = np.arange(len(stage.unit)) - np.searchsorted(stage.unit, stage.unit)
+            parts.append((part[..., stage.unit] > place).astype(np.uint8))
         return np.concatenate(parts, axis=-1)
 
 
@@ -220,10 +248,11 @@ def _stages(chain: LayerChain) -> tuple[Stage, ...]:
     stages, pending = [], Affine.identity(chain.input_size)
     for layer in chain.layers:
         pending = pending.then(Affine(layer.map.to_dense(), layer.bias))
-        if layer.activation.breakpoints:
-            stages.append(Stage.of(pending.weight, pending.bias, layer.activation))
-            pending = Affine.identity(layer.width)
+        if layer.decided.size:
+            stage, order = Stage.of(pending.weight, pending.bias, layer)
+            stages.append(stage)
+            pending = Affine(np.eye(layer.width)[np.argsort(order)], np.zeros(layer.width))
         else:
-            slope, intercept = layer.activation.piece(0)
-            pending = Affine(slope * pending.weight, slope * pending.bias + intercept)
+            slopes, intercepts = (table[:, 0] for table in layer.pieces())
+            pending = Affine(slopes[:, None] * pending.weight, slopes * pending.bias + intercepts)
     return tuple(stages)
