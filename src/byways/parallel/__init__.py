@@ -16,5 +16,6 @@ require("torch", extra="torch", purpose="byways.parallel")
 
 from byways.parallel._associative import associative_scan
 from byways.parallel._scan import scan
+from byways.parallel._solve import solve_recurrence
 
-__all__ = ["associative_scan", "scan"]
+__all__ = ["associative_scan", "scan", "solve_recurrence"]
