@@ -15,7 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from byways import core, networks, parallel, regions, runs
+    from byways import core, networks, parallel, regions, runs, sparse_inference
     from byways.core import Affine, Box, LayerChain, Polytope
     from byways.networks import as_chain
 
@@ -33,6 +33,7 @@ __all__ = [
     "parallel",
     "regions",
     "runs",
+    "sparse_inference",
 ]
 
 _HOME = {
@@ -42,7 +43,7 @@ _HOME = {
     "Polytope": "byways.core",
     "as_chain": "byways.networks",
 }
-_PACKAGES = frozenset({"core", "networks", "parallel", "regions", "runs"})
+_PACKAGES = frozenset({"core", "networks", "parallel", "regions", "runs", "sparse_inference"})
 
 
 def __getattr__(name: str) -> Any:

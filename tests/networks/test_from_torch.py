@@ -328,3 +328,16 @@ def test_module_on_a_gpu_is_copied() -> None:
     module.cuda()
     assert as_chain(module, (1, 3, 3)).digest() == digest
     assert next(module.parameters()).is_cuda
+
+
+def test_pruned_weights_are_read_through_their_masks() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
+    for layer in (model[0], model[2]):
+        torch.nn.utils.prune.l1_unstructured(layer, "weight", amount=0.5)
+    chain = as_chain(model)
+    assert np.count_nonzero(chain.layers[0].map.to_dense()) == 24
+    x = torch.randn(5, 6)
+    with torch.no_grad():
+        np.testing.assert_allclose(chain(x.numpy()), model(x).numpy(), rtol=1e-5, atol=1e-6)
+    assert torch.nn.utils.prune.is_pruned(model), "the model itself is untouched"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import fx, nn
+from torch.nn.utils import prune
 
 from byways.core.errors import ConversionError
 from byways.networks._builder import ChainBuilder, warn_of_short_numbers
@@ -62,7 +63,9 @@ def _double_copy(module: nn.Module) -> nn.Module:
             )
     _check_dtypes(module)
     try:
-        twin = copy.deepcopy(module).cpu().double()
+        twin = copy.deepcopy(module, _masked(module)).cpu()
+        _prune_for_good(twin)
+        twin = twin.double()
     except Exception as error:
         raise ConversionError(
             f"the module of type {type(module).__name__} cannot be copied: {error}. Remove what "
@@ -73,6 +76,21 @@ def _double_copy(module: nn.Module) -> nn.Module:
         if not tensor.is_floating_point():
             tensor.data = tensor.data.double() if isinstance(tensor, nn.Parameter) else tensor.data
     return twin
+
+
+def _masked(module: nn.Module) -> dict[int, torch.Tensor]:
+    """Give copies of masked weights, which are computed tensors that ``deepcopy`` refuses."""
+    pruned = [part for part in module.modules() if prune.is_pruned(part)]
+    tensors = [t for part in pruned for t in vars(part).values() if isinstance(t, torch.Tensor)]
+    return {id(tensor): tensor.detach().clone() for tensor in tensors}
+
+
+def _prune_for_good(module: nn.Module) -> None:
+    """Put masked weights where the masks and the original weights were."""
+    for part in module.modules():
+        for name in [n.removesuffix("_mask") for n, _ in part.named_buffers(recurse=False)]:
+            if hasattr(part, f"{name}_orig"):
+                prune.remove(part, name)  # type: ignore[no-untyped-call]
 
 
 def _uninitialised(module: nn.Module) -> bool:

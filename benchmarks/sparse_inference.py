@@ -1,0 +1,203 @@
+"""Claims about byways.sparse_inference: executors against other libraries, orders of edges.
+
+Usage: python benchmarks/sparse_inference.py [--quick] [--only NAME] [--json FILE]
+
+One thread each and CPU seconds, but for the claim about threads. Inputs are rows in memory on both
+sides; a peer's transposition counts as ours does. Networks: "random" is four layers of 1024 with
+normal weights and ReLU, "RadiX" the Graph Challenge's construction.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from _peers import lacking
+from _ratio import Pace, Row, Side, compare, main, minima, missing, wall_seconds
+from _sparse_peers import Layers, OnnxDense, ScipyCsr, TorchCsr, TorchDense, fma_peak
+
+from byways.sparse_inference import (
+    EdgeGraph,
+    compile_network,
+    order_edges,
+    radix_net,
+    random_sparse,
+    simulate,
+    simulate_cache,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+_WIDTH = 1024
+
+
+def batch(pace: Pace) -> Iterator[Row]:
+    """Many inputs: ours against sparse products and dense ones."""
+    rows = 96 if pace.quick else 1024
+    goals: dict[tuple[float, str], float] = {
+        (0.05, "scipy"): 4.0,
+        (0.05, "torch csr"): 4.0,
+        (0.2, "scipy"): 4.5,
+        (0.2, "onnxruntime dense"): 2.0,
+    }
+    for density in (0.05,) if pace.quick else (0.01, 0.05, 0.2, 0.5):
+        graph = random_sparse([_WIDTH] * 5, density)
+        yield from _against(
+            f"random 1024x4, density {density}, {rows} inputs", graph, rows, pace,
+            ("scipy", "torch csr", "torch dense", "onnxruntime dense"),
+            {name: goal for (d, name), goal in goals.items() if d == density},
+        )  # fmt: skip
+
+
+def radix(pace: Pace) -> Iterator[Row]:
+    """RadiX-Net, whose neurons share their sources in groups."""
+    layers, rows = (4, 96) if pace.quick else (24, 2048)
+    graph = radix_net(_WIDTH, layers)
+    title = f"RadiX 1024x{layers}, {rows} inputs"
+    plain = order_edges(graph, "destination")
+    yield from _against(f"{title}, edge order as given", graph, rows, pace, ("scipy",),
+                        {"scipy": 5.0}, order=plain)  # fmt: skip
+    yield from _against(f"{title}, groups", graph, rows, pace, ("scipy",), {"scipy": 12.0})
+    if not pace.quick:
+        run, x = compile_network(graph, threads=1), _inputs(rows)
+        (seconds,), _ = minima([partial(run, x)], pace=pace)
+        share = graph.edges * rows / seconds / fma_peak()
+        yield Row(f"{title}, groups: share of this core's peak of multiply-adds",
+                  "edges a second", "peak measured now", share, 0.7)  # fmt: skip
+    yield from _against(f"{title}, identical neurons merged", graph, rows, pace, ("scipy",), {},
+                        merge=True)  # fmt: skip
+
+
+def single(pace: Pace) -> Iterator[Row]:
+    """One input at a time."""
+    for density in (0.05,) if pace.quick else (0.01, 0.05, 0.2):
+        graph = random_sparse([_WIDTH] * 5, density)
+        yield from _against(
+            f"random 1024x4, density {density}, one input", graph, 1, pace, ("scipy", "torch csr"),
+            {"scipy": 1.3, "torch csr": 0.95},
+        )  # fmt: skip
+
+
+def threads(pace: Pace) -> Iterator[Row]:
+    """Two threads against one, in wall time."""
+    rows = 192 if pace.quick else 8192
+    graph, x = random_sparse([_WIDTH] * 5, 0.05), _inputs(rows)
+    yield compare(
+        f"two threads, random 1024x4, density 0.05, {rows} inputs",
+        Side("two", partial(compile_network(graph, threads=2), x)),
+        Side("one", partial(compile_network(graph, threads=1), x)),
+        pace=pace, same=_same, goal=1.7, clock=wall_seconds,
+    )  # fmt: skip
+
+
+def orders(pace: Pace) -> Iterator[Row]:
+    """I/Os counted, not timed: lower is better, so the ratio is at most the goal."""
+    small = radix_net(_WIDTH, 6)
+    cases = [
+        ("random 1024x4, density 0.05", random_sparse([_WIDTH] * 5, 0.05), 101, 0.55),
+        ("random 500x4, density 0.1", random_sparse([500] * 5, 0.1), 100, 0.55),
+        ("RadiX 1024x12", radix_net(_WIDTH, 12), 101, 0.35),
+    ]
+    for title, graph, memory, goal in cases[1:2] if pace.quick else cases:
+        plain = simulate(graph, order_edges(graph, "destination"), memory=memory)
+        best = simulate(graph, order_edges(graph, memory=memory), memory=memory)
+        control = simulate(graph, order_edges(graph, "random"), memory=memory)
+        yield Row(
+            f"neuron I/O under LRU, memory {memory}: {title}", f"auto ({best.method})",
+            "destination", best.neuron_io / plain.neuron_io, goal, at_most=True,
+            counted={"auto": best.neuron_io, "destination": plain.neuron_io,
+                     "random": control.neuron_io},
+        )  # fmt: skip
+    ring: NDArray[np.float64] = sum(
+        (np.roll(np.eye(128), k, axis=1) for k in (-1, 0, 1)), np.zeros((128, 128))
+    )
+    chain = EdgeGraph.from_layers([ring] * 8)
+    fused = simulate(chain, order_edges(chain, memory=25), memory=25)
+    least = fused.lower_bound - chain.edges
+    yield Row("neuron I/O, convolution of width 3, 128x8, memory 25", "auto", "lower bound",
+              fused.neuron_io / least, 1.03, at_most=True)  # fmt: skip
+    order = order_edges(small, "ego", memory=257)
+    identity = simulate_cache(small, order, layout="identity").misses
+    touched = simulate_cache(small, order).misses
+    yield Row("misses of a 32 KB cache of 8 ways, EGO on RadiX 1024x6", "first touch",
+              "vertex numbers", identity / touched, 2.0)  # fmt: skip
+
+
+def ego(pace: Pace) -> Iterator[Row]:
+    """What finding an order costs."""
+    cases = [("RadiX 1024x120", radix_net(_WIDTH, 12 if pace.quick else 120), 400.0)]
+    if not pace.quick:
+        cases.append(("random 1024x4, density 0.5", random_sparse([_WIDTH] * 5, 0.5), 3000.0))
+    order_edges(random_sparse([8, 8], 0.5), "ego")  # compile
+    for title, graph, goal in cases:
+        order = order_edges(graph, "ego", memory=101)
+        nanoseconds = order.seconds / graph.edges * 1e9
+        counted = {"edges": graph.edges, "seconds": order.seconds}
+        title = f"EGO, nanoseconds an edge: {title}"
+        yield Row(title, "EGO", "-", nanoseconds, goal, at_most=True, counted=counted)
+
+
+def _against(
+    title: str,
+    graph: EdgeGraph,
+    rows: int,
+    pace: Pace,
+    peers: tuple[str, ...],
+    goals: dict[str, float],
+    **options: Any,
+) -> Iterator[Row]:
+    """Compare a compiled graph with several peers."""
+    makers: dict[str, tuple[Callable[[Layers], Any], str]] = {
+        "scipy": (ScipyCsr, ""),
+        "torch csr": (TorchCsr, lacking("torch")),
+        "torch dense": (TorchDense, lacking("torch")),
+        "onnxruntime dense": (OnnxDense, lacking("onnx", "onnxruntime")),
+    }
+    run, x, layers = compile_network(graph, threads=1, **options), _inputs(rows), Layers.of(graph)
+    for peer in peers:
+        make, absent = makers[peer]
+        if absent:
+            yield missing(f"{title}: {peer}", "byways", peer, goals.get(peer), absent)
+            continue
+        row = compare(
+            f"{title}: {peer}", Side("byways", partial(run, x)),
+            Side(peer, partial(make(layers), x)), pace=pace, same=_same, goal=goals.get(peer),
+        )  # fmt: skip
+        if row.seconds is not None:
+            work = graph.edges * rows / 1e9
+            speeds = " and ".join(f"{work / s:.1f}" for s in row.seconds)
+            row = replace(row, counted={"10^9 edges a second": speeds})
+        yield row
+
+
+def _inputs(rows: int) -> NDArray[np.float32]:
+    """Inputs that are on or off; a fifth on keeps RadiX networks undecided."""
+    return (np.random.default_rng(0).random((rows, _WIDTH)) < 0.2).astype(np.float32)
+
+
+def _same(ours: NDArray[Any], theirs: NDArray[Any]) -> str:
+    size = float(np.abs(theirs).max(initial=1.0))
+    worst = float(np.abs(ours - theirs).max(initial=0.0))
+    return "" if worst <= 1e-4 * size else f"outputs differ by {worst:.3g} at a size of {size:.3g}"
+
+
+if __name__ == "__main__":
+    sys.exit(
+        main(
+            "byways.sparse_inference",
+            {
+                "batch": batch,
+                "radix": radix,
+                "single": single,
+                "threads": threads,
+                "orders": orders,
+                "ego": ego,
+            },
+        )
+    )

@@ -1,0 +1,33 @@
+"""How kernels are compiled, in one place."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from numba import njit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["compiled", "entry", "inlined"]
+
+_F = TypeVar("_F", bound="Callable[..., Any]")
+
+# Division follows IEEE 754 instead of raising, which keeps exception paths out of inner loops.
+_OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
+_INNER: dict[str, Any] = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+
+def entry(function: _F) -> _F:
+    """Compile what Python calls, at its first call, once per installation, without the GIL."""
+    return cast("_F", njit(**_OPTIONS)(function))
+
+
+def compiled(function: _F) -> _F:
+    """Compile what only kernels call: as ``entry``, without the costly wrapper for Python."""
+    return cast("_F", njit(**_INNER)(function))
+
+
+def inlined(function: _F) -> _F:
+    """Compile into each kernel that calls it: handing over tuples of arrays would cost more."""
+    return cast("_F", njit(inline="always", **_INNER)(function))

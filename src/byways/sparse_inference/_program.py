@@ -1,0 +1,177 @@
+"""An order of edges turned into runs: what the executor reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from byways.core.activations import PiecewiseLinear
+from byways.sparse_inference._execute import CLAMP, IDENTITY, PIECES, SIGMOID, TANH
+from byways.sparse_inference._slots import assign_slots
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from byways.sparse_inference._graph import Activation, EdgeGraph
+
+    Ints = NDArray[np.int64]
+
+__all__ = ["Program", "compile_grouped", "compile_runs"]
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """Runs of edges in the order of execution.
+
+    A run adds the edges ``first .. last`` of ``sources`` to its ``rows`` destinations, which stand
+    in ``places``, ``bias`` and ``kind`` from index ``place`` on; each edge has ``rows`` weights,
+    from index ``weight`` on. ``begins`` and ``ends`` mark the first and the last run of its
+    destinations; ``ends`` is 2 if an activation follows that is no clamp.
+
+    Attributes:
+        runs: Columns first, last, place, weight, rows, begins, ends.
+        sources: Slot of each run edge's source.
+        weights: See above.
+        places: Slots of destinations.
+        bias: Their biases.
+        kind: Row of ``tables`` that is their activation.
+        tables: Activations, one a row: code, clip below and above, number of breakpoints,
+            breakpoints, slopes, intercepts.
+        inputs: Slot of each input.
+        outputs: Slot of each output, -1 for a constant.
+        constant: Value of each constant output.
+        slots: Number of slots.
+    """
+
+    runs: Ints
+    sources: Ints
+    weights: NDArray[np.float64]
+    places: Ints
+    bias: NDArray[np.float64]
+    kind: Ints
+    tables: NDArray[np.float64]
+    inputs: Ints
+    outputs: Ints
+    constant: NDArray[np.float64]
+    slots: int
+
+    @property
+    def grouped(self) -> bool:
+        """Whether runs with several destinations do most of the work."""
+        length, rows = self.runs[:, 1] - self.runs[:, 0], self.runs[:, 4]
+        return bool(2 * (length * rows)[rows > 1].sum() > len(self.weights))
+
+
+def compile_runs(graph: EdgeGraph, permutation: Ints) -> Program:
+    """Cut a valid order into runs of edges with the same destination."""
+    targets = graph.targets[permutation]
+    fresh = np.ones(len(targets), dtype=np.bool_)
+    fresh[1:] = targets[1:] != targets[:-1]
+    first = np.flatnonzero(fresh)
+    last = np.append(first[1:], len(targets)).astype(np.int64)[: len(first)]
+    ends = targets[first]
+    begins = np.zeros(len(first), dtype=np.bool_)
+    begins[np.unique(ends, return_index=True)[1]] = True
+    finishes = np.zeros(len(first), dtype=np.bool_)
+    finishes[len(first) - 1 - np.unique(ends[::-1], return_index=True)[1]] = True
+    ones, order = np.ones_like(first), np.arange(len(first))
+    runs = np.column_stack([first, last, order, first, ones, begins, finishes]).astype(np.int64)
+    return _assemble(graph, permutation, runs, graph.sources[permutation], ends, permutation)
+
+
+def compile_grouped(graph: EdgeGraph, rows: int) -> Program:
+    """Level by level, run ``rows`` destinations with the same sources together where there are."""
+    start, _ = graph.into
+    groups: dict[tuple[int, bytes], list[int]] = {}
+    for v in np.flatnonzero(graph.in_degree).tolist():
+        # Edges of a graph stand by level and target, so those into v are neighbours.
+        key = int(graph.level[v]), graph.sources[_edges_into(graph, start, v)].tobytes()
+        groups.setdefault(key, []).append(v)
+    blocks: list[tuple[int, list[int]]] = []
+    for (level, _), members in groups.items():
+        whole = len(members) - len(members) % rows
+        blocks += [(level, members[i : i + rows]) for i in range(0, whole, rows)]
+        blocks += [(level, [v]) for v in members[whole:]]
+    blocks.sort(key=lambda block: (block[0], block[1][0]))
+    runs, used, weight, place = [], 0, 0, 0
+    shared, permutation = [], []
+    for _, members in blocks:
+        edges = np.stack([_edges_into(graph, start, v) for v in members], axis=1)
+        length = len(edges)
+        runs.append((used, used + length, place, weight, len(members), 1, 1))
+        shared.append(edges[:, 0])
+        permutation.append(edges.ravel())
+        used, weight, place = used + length, weight + edges.size, place + len(members)
+    flat = np.concatenate(permutation) if permutation else np.zeros(0, dtype=np.int64)
+    firsts = np.concatenate(shared) if shared else np.zeros(0, dtype=np.int64)
+    ends = np.array([v for _, members in blocks for v in members], dtype=np.int64)
+    table = np.array(runs, dtype=np.int64).reshape(-1, 7)
+    return _assemble(graph, flat, table, graph.sources[firsts], ends, flat)
+
+
+def _edges_into(graph: EdgeGraph, start: Ints, v: int) -> Ints:
+    return graph.into[1][start[v] : start[v + 1]]
+
+
+def _assemble(
+    graph: EdgeGraph, permutation: Ints, runs: Ints, sources: Ints, ends: Ints, weighted: Ints
+) -> Program:
+    from byways.sparse_inference._simplify import constants
+
+    slot, slots = assign_slots(graph, permutation, "reuse")
+    tables = _tables(graph.activations)
+    kind = graph.activation[ends]
+    if len(ends):
+        runs[:, 6] *= 1 + (tables[kind, 0] > CLAMP)[runs[:, 2]]
+    fixed, values = constants(graph)
+    constant = np.zeros(graph.vertices)
+    constant[fixed] = values
+    is_fixed = np.zeros(graph.vertices, dtype=np.bool_)
+    is_fixed[fixed] = True
+    return Program(
+        runs,
+        slot[sources],
+        graph.weights[weighted],
+        slot[ends],
+        graph.bias[ends],
+        kind,
+        tables,
+        slot[graph.inputs],
+        np.where(is_fixed[graph.outputs], -1, slot[graph.outputs]),
+        constant[graph.outputs],
+        slots,
+    )
+
+
+def _tables(activations: tuple[Activation, ...]) -> NDArray[np.float64]:
+    """Write each activation as a row of numbers."""
+    rows = [_row(activation) for activation in activations]
+    result = np.zeros((len(rows), max(map(len, rows), default=0)))
+    for place, row in zip(result, rows, strict=True):
+        place[: len(row)] = row
+    return result
+
+
+def _row(activation: Activation) -> list[float]:
+    if not isinstance(activation, PiecewiseLinear):
+        return [TANH if activation == "tanh" else SIGMOID, -np.inf, np.inf]
+    if activation.is_identity:
+        return [IDENTITY, -np.inf, np.inf]
+    slopes, intercepts = activation.pieces()
+    low = activation.breakpoints[0] if slopes[0] == 0 and len(slopes) > 1 else -np.inf
+    high = activation.breakpoints[-1] if slopes[-1] == 0 and len(slopes) > 1 else np.inf
+    inner = [k for k, a in enumerate(slopes) if a != 0]
+    if len(inner) == 1 and slopes[inner[0]] == 1 and intercepts[inner[0]] == 0:
+        return [CLAMP, low, high]
+    count = float(len(activation.breakpoints))
+    return [
+        PIECES,
+        -np.inf,
+        np.inf,
+        count,
+        *activation.breakpoints,
+        *slopes.tolist(),
+        *intercepts.tolist(),
+    ]

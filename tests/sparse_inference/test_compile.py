@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.utils.prune as prune
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from byways.core.activations import relu
+from byways.core.errors import ConversionError, ShapeError
+from byways.sparse_inference import (
+    EdgeGraph,
+    EdgeOrder,
+    compile_network,
+    order_edges,
+    radix_net,
+    random_sparse,
+)
+from byways.sparse_inference._finders import METHODS
+from byways.sparse_inference._simplify import drop_dead, fold_constants, merge_identical
+from tests.sparse_inference.graphs import graph_of, random_graph, slow
+
+TOLERANCE = {"float32": 2e-4, "float64": 1e-11}  # sums of tens of terms, in another order
+
+
+def close(found: np.ndarray, expected: np.ndarray, dtype: str) -> None:
+    np.testing.assert_allclose(found, expected, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("batch", [0, 1, 6, 7, 95, 96, 97, 200])
+def test_any_graph_and_any_batch(batch: int, dtype: str) -> None:
+    rng = np.random.default_rng(batch)
+    graph = random_graph(rng)
+    x = rng.normal(size=(batch, 4))
+    found = compile_network(graph, dtype=dtype, threads=2)(x)
+    assert found.shape == (batch, 5)
+    assert found.dtype == dtype
+    close(found, slow(graph, x), dtype)
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 2**32 - 1), st.sampled_from(METHODS))
+def test_any_valid_order_gives_the_same_outputs(seed: int, method: str) -> None:
+    rng = np.random.default_rng(seed)
+    graph = random_graph(rng, 16)
+    order = order_edges(graph, method, memory=6, rng=seed)
+    x = rng.normal(size=(9, 4))
+    expected = slow(graph, x, order.permutation)
+    close(compile_network(graph, order=order, dtype="float64")(x), expected, "float64")
+    close(compile_network(graph, order=order, dtype="float64")(x[:2]), expected[:2], "float64")
+
+
+def layered(graph: EdgeGraph, n: int, x: np.ndarray, high: float) -> np.ndarray:
+    """Run a stack of square layers with dense products."""
+    for level in range(graph.levels):
+        mine = graph.level[graph.targets] == level + 1
+        dense = np.zeros((n, n))
+        dense[graph.targets[mine] - n * (level + 1), graph.sources[mine] - n * level] = (
+            graph.weights[mine]
+        )
+        x = x @ dense.T + graph.bias[n * (level + 1) : n * (level + 2)]
+        if level < graph.levels - 1 or np.isfinite(high):
+            x = np.clip(x, 0.0, high)
+    return x
+
+
+@pytest.mark.parametrize(
+    ("graph", "kernel", "high"),
+    [
+        (radix_net(64, 7, base=16), "wide", 32.0),
+        (radix_net(256, 5, base=16), "grouped", 32.0),
+        (random_sparse([64] * 4, 0.3, rng=1), "wide", np.inf),
+        (random_sparse([64] * 4, 0.7, rng=1), "grouped", np.inf),
+        (random_sparse([64] * 3, 1.0, rng=1), "grouped", np.inf),
+    ],
+    ids=["radix_wide", "radix_grouped", "thin", "nearly_complete", "complete"],
+)
+def test_layers_by_dense_products(graph: EdgeGraph, kernel: str, high: float) -> None:
+    n = len(graph.inputs)
+    x = np.random.default_rng(0).random((150, n))
+    for threads in (1, 2):
+        run = compile_network(graph, threads=threads, dtype="float64")
+        assert run.explain().kernel == kernel
+        close(run(x), layered(graph, n, x, high), "float64")
+    close(compile_network(graph)(x), layered(graph, n, x, high), "float32")
+
+
+def test_a_torch_module_becomes_a_module_with_the_same_outputs() -> None:
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 4, 3, padding=1), torch.nn.BatchNorm2d(4), torch.nn.ReLU6(),
+        torch.nn.AvgPool2d(2), torch.nn.Flatten(), torch.nn.Linear(64, 20), torch.nn.LeakyReLU(),
+        torch.nn.Dropout(0.5), torch.nn.Linear(20, 3),
+    )  # fmt: skip
+    for _ in range(3):
+        model(torch.randn(8, 1, 8, 8))
+    prune.random_unstructured(model[5], "weight", amount=0.8)
+    model.eval()
+    fast = compile_network(model, input_shape=(1, 8, 8))
+    assert isinstance(fast, torch.nn.Module)
+    x = torch.randn(130, 1, 8, 8)
+    with torch.no_grad():
+        torch.testing.assert_close(fast(x), model(x), rtol=1e-4, atol=1e-5)
+        assert fast(x[0].flatten()).shape == (3,)
+        assert fast(x.double()).dtype == torch.float64
+    with pytest.raises(RuntimeError, match=r"call it under torch\.no_grad"):
+        fast(x.requires_grad_())
+    kept = int((model[5].weight != 0).sum())
+    taps = 4 * (3 * 8 - 2) ** 2  # of the convolution; pooling joins 4 pixels to each of 64
+    assert fast.explain().given_edges == taps + 4 * 64 + kept + 60
+
+
+def test_a_module_with_other_parts_is_refused() -> None:
+    with pytest.raises(ConversionError, match="LayerNorm"):
+        compile_network(torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.LayerNorm(3)))
+
+
+def test_nan_and_infinity_pass_as_in_the_dense_network() -> None:
+    graph = EdgeGraph.from_layers([np.eye(3), np.eye(3)], None, relu)
+    x = np.array([[np.nan, -1.0, 2.0], [np.inf, -np.inf, 0.0]])
+    for rows in (x, np.repeat(x, 60, axis=0)):
+        found = compile_network(graph)(rows)
+        expected = np.where(np.isnan(rows), np.nan, np.maximum(rows, 0))
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_constants_are_folded_and_dead_ends_dropped() -> None:
+    # 0 input, 1 constant, 2 sum of both, 3 heard by nobody, 4 output, 5 constant output
+    graph = EdgeGraph(
+        np.array([0, 1, 2, 2]), np.array([2, 2, 3, 4]), np.array([1.0, 2.0, 5.0, 3.0]),
+        np.array([0.0, 0.5, 1.0, 0.0, -1.0, -0.25]), np.array([0, 1, 1, 1, 0, 0]),
+        (EdgeGraph.from_layers([[[1.0]]]).activations[0], relu), np.array([0]), np.array([4, 5]),
+    )  # fmt: skip
+    folded, constant = fold_constants(graph)
+    assert constant == 1
+    assert folded.bias[2] == 2.0
+    small, dead = drop_dead(folded)
+    assert dead == 1
+    assert sorted(zip(small.sources.tolist(), small.targets.tolist(), strict=True)) == [
+        (0, 2),
+        (2, 4),
+    ]
+    x = np.array([[1.0], [-9.0]])
+    run = compile_network(graph, dtype="float64")
+    assert (run(x) == [[3 * 3 - 1, -0.25], [-1, -0.25]]).all()
+    about = run.explain()
+    assert (about.given_edges, about.edges, about.dead, about.folded) == (4, 2, 1, 1)
+    assert "2 of 4 edges (1 dead, 1 constant, 0 merged away)" in str(about)
+
+
+def test_merging_keeps_the_outputs() -> None:
+    graph = radix_net(256, 12, base=16)
+    merged, gone = merge_identical(graph)
+    # From the second level on a neuron has at most as many kinds of sources as the base.
+    assert gone > 0.8 * graph.edges
+    assert merged.edges == graph.edges - gone
+    x = (np.random.default_rng(0).random((100, 256)) < 0.3).astype(float)
+    whole = compile_network(graph, dtype="float64")(x)
+    close(compile_network(graph, merge=True, dtype="float64")(x), whole, "float64")
+    assert (
+        (whole > 0).any(axis=1) == (compile_network(graph, merge=True)(x) > 0).any(axis=1)
+    ).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"dtype": "float16"}, ValueError, "\"dtype\" was 'float16'; float32 and float64 are"),
+        ({"threads": 0}, ValueError, '"threads" was 0; give a positive integer, or None'),
+        ({"threads": True}, TypeError, '"threads" was True; it is a positive integer'),
+        ({"order": EdgeOrder(np.arange(3))}, ValueError, "the order has 3 edges; the graph has 4"),
+    ],
+)
+def test_misuse(arguments: dict[str, object], error: type[Exception], message: str) -> None:
+    graph = EdgeGraph.from_layers([np.ones((2, 2))])
+    with pytest.raises(error, match=re.escape(message)):
+        compile_network(graph, **arguments)
+
+
+def test_misuse_of_inputs() -> None:
+    run = compile_network(EdgeGraph.from_layers([np.ones((2, 3))]))
+    with pytest.raises(ShapeError, match=re.escape('"x" has shape (3,); (batch, 3) is needed')):
+        run(np.zeros(3))
+    with pytest.raises(TypeError, match="complex128; real numbers are needed"):
+        run(np.zeros((1, 3)) + 1j)
+    order = order_edges(EdgeGraph.from_layers([np.ones((2, 3))]), "source")
+    with pytest.raises(ValueError, match='"merge" changes the edges'):
+        compile_network(EdgeGraph.from_layers([np.ones((2, 3))]), order=order, merge=True)
+
+
+def test_no_edges_give_constants() -> None:
+    graph = EdgeGraph.from_layers([np.zeros((2, 3))], [[1.0, -1.0]], relu, last=relu)
+    for batch in (0, 1, 100):
+        assert (compile_network(graph)(np.ones((batch, 3))) == [1.0, 0.0]).all()
+    copy = graph_of([(0, 1)], [0], [1, 0])  # an output that is an input
+    assert (compile_network(copy)(np.full((40, 1), 2.0)) == 2.0).all()

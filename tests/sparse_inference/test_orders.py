@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from byways.core.errors import ConversionError, ShapeError
+from byways.sparse_inference import (
+    EdgeGraph,
+    EdgeOrder,
+    compact_growth,
+    order_edges,
+    radix_net,
+    random_sparse,
+    simulate,
+)
+from byways.sparse_inference._finders import METHODS
+from tests.oracles.edges import topological_orders
+from tests.sparse_inference.graphs import complete, graph_of, random_graph
+
+NETWORKS = {
+    "random": random_sparse([30, 40, 20, 10], 0.2, rng=1),
+    "radix": radix_net(64, 8, base=16),
+    "growth": compact_growth(8, 60, 3, rng=2),
+    "complete": complete(7, 9),
+    "loose": random_graph(np.random.default_rng(3)),
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("memory", [3, 12, 1000])
+def test_every_finder_gives_a_valid_order(method: str, name: str, memory: int) -> None:
+    order = order_edges(NETWORKS[name], method, memory=memory)
+    order.require_valid(NETWORKS[name])
+    assert order.method in METHODS[1:]
+
+
+def test_validity_is_that_of_topological_orders() -> None:
+    edges = [(0, 2), (1, 2), (2, 3), (0, 3), (3, 4)]
+    graph = graph_of(edges, [0, 1], [4])
+    kept = [edges.index((u, v)) for u, v in zip(graph.sources, graph.targets, strict=True)]
+    allowed = {tuple(kept.index(e) for e in order) for order in topological_orders(edges)}
+    from itertools import permutations
+
+    given = {p for p in permutations(range(5)) if EdgeOrder(np.array(p)).is_valid(graph)}
+    assert given == allowed
+    assert 0 < len(allowed) < 120
+
+
+@pytest.mark.parametrize(
+    ("permutation", "message"),
+    [
+        ([0, 1, 2], "the order has 3 edges; the graph has 4"),
+        ([0, 1, 2, 4], "the order names edge 4 at position 3; edges are numbered 0 to 3"),
+        ([0, 1, 1, 2], "the order repeats edge 1 at position 2; it stood at 1"),
+        ([0, 3, 1, 2], "edge 3 (2 -> 3) at position 1 comes before an edge into 2"),
+    ],
+)
+def test_the_first_offending_position_is_named(permutation: list[int], message: str) -> None:
+    graph = EdgeGraph.from_layers([[[1.0, 1.0]], [[1.0], [1.0]]])
+    graph = graph_of([(0, 2), (1, 2), (0, 3), (2, 3)], [0, 1], [3])
+    ranks = {(0, 2): 0, (1, 2): 1, (0, 3): 2, (2, 3): 3}
+    assert [ranks[u, v] for u, v in zip(graph.sources, graph.targets, strict=True)] == [0, 1, 2, 3]
+    with pytest.raises(ValueError, match=re.escape(message)):
+        EdgeOrder(np.array(permutation)).require_valid(graph)
+    assert not EdgeOrder(np.array(permutation)).is_valid(graph)
+
+
+def test_an_order_survives_a_file(tmp_path: Path) -> None:
+    graph = NETWORKS["random"]
+    order = order_edges(graph, "ego", memory=20)
+    order.save(tmp_path / "order.npz")
+    again = EdgeOrder.load(tmp_path / "order.npz")
+    assert (again.permutation == order.permutation).all()
+    assert (again.method, again.parameters, again.seconds) == ("ego", {"window": 19}, order.seconds)
+    np.savez(tmp_path / "other.npz", a=np.zeros(3))
+    with pytest.raises(ConversionError):
+        EdgeOrder.load(tmp_path / "other.npz")
+
+
+def test_random_is_seeded_and_differs_by_seed() -> None:
+    graph = NETWORKS["random"]
+    first, again, other = (order_edges(graph, "random", rng=k).permutation for k in (1, 1, 2))
+    assert (first == again).all()
+    assert (first != other).any()
+
+
+def ego_by_scanning(graph: EdgeGraph, window: int) -> list[int]:
+    """Give the scores of EGO's choices, recomputed from the window at every step."""
+    placed: list[int] = []
+    left = graph.in_degree.copy()
+    ready = [e for e in range(graph.edges) if left[graph.sources[e]] == 0]
+    scores = []
+    order = order_edges(graph, "ego", window=window).permutation
+    for e in order.tolist():
+        recent = placed[-window:]
+
+        def score(f: int, recent: list[int] = recent) -> int:
+            u, v = graph.sources[f], graph.targets[f]
+            return sum(
+                int(graph.sources[g] == u) + int(graph.targets[g] == v) + int(graph.targets[g] == u)
+                for g in recent
+            )
+
+        assert score(e) == max(map(score, ready)), "EGO left a better edge waiting"
+        scores.append(score(e))
+        placed.append(e)
+        ready.remove(e)
+        v = graph.targets[e]
+        left[v] -= 1
+        if left[v] == 0:
+            ready += [f for f in range(graph.edges) if graph.sources[f] == v]
+    return scores
+
+
+@pytest.mark.parametrize("window", [1, 3, 20])
+def test_ego_always_takes_a_ready_edge_with_the_highest_score(window: int) -> None:
+    scores = ego_by_scanning(random_sparse([8, 10, 6, 4], 0.4, rng=4), window)
+    assert max(scores) > 0
+    ego_by_scanning(random_graph(np.random.default_rng(7), 18), window)
+
+
+def test_ego_finds_layer_fusion_on_a_local_network() -> None:
+    # A circular convolution of width 3 over 128 neurons, 8 layers deep.
+    ring = sum(np.roll(np.eye(128), k, axis=1) for k in (-1, 0, 1))
+    graph = EdgeGraph.from_layers([ring] * 8)
+    plain = simulate(graph, order_edges(graph, "destination"), memory=25)
+    fused = simulate(graph, order_edges(graph, memory=25), memory=25)
+    assert fused.method == "ego"
+    least = 9 * 128 + 128
+    assert fused.lower_bound - graph.edges == least
+    assert plain.neuron_io > 2 * least
+    assert fused.neuron_io < 1.03 * least
+
+
+def test_auto_takes_the_best_and_reports_all() -> None:
+    graph = NETWORKS["radix"]
+    order = order_edges(graph, memory=30, policy="min")
+    totals = {
+        method: simulate(graph, order_edges(graph, method, memory=30), memory=30, policy="min")
+        for method in METHODS[1:]
+    }
+    found = {name: io for name, io in order.parameters["io"].items() if name in METHODS}
+    assert found == {method: report.total for method, report in totals.items()}
+    best = simulate(graph, order, memory=30, policy="min").total
+    assert best == min(order.parameters["io"].values())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"method": "best"}, ValueError, "\"method\" was 'best'; it is one of auto, destination"),
+        ({"memory": 2}, ValueError, '"memory" was 2; it is at least 3'),
+        ({"memory": "4"}, TypeError, "\"memory\" was '4'; it is an integer, at least 3"),
+        ({"policy": "fifo"}, ValueError, "\"policy\" was 'fifo'; it is one of lru, min, rr"),
+        ({"method": "ego", "window": 0}, ValueError, '"window" was 0; it is at least 1'),
+        ({"method": "blocked", "size": True}, TypeError, '"size" was True; it is an integer'),
+    ],
+)
+def test_misuse(arguments: dict[str, object], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=re.escape(message)):
+        order_edges(NETWORKS["complete"], **arguments)  # type: ignore[arg-type]
+    with pytest.raises(ShapeError):
+        EdgeOrder(np.zeros((2, 2), int))
+
+
+def test_a_graph_without_edges_has_the_empty_order() -> None:
+    graph = EdgeGraph.from_layers([np.zeros((3, 2))])
+    for method in METHODS:
+        assert len(order_edges(graph, method)) == 0

@@ -1,0 +1,27 @@
+"""What a type-checker must find in ``byways.sparse_inference``. Nobody runs this file."""
+
+from __future__ import annotations
+
+from typing import assert_type
+
+import byways as bw
+from byways.sparse_inference import (
+    EdgeGraph,
+    EdgeOrder,
+    compact_growth,
+    order_edges,
+    radix_net,
+    random_sparse,
+    simulate,
+)
+
+chain = bw.LayerChain.from_arrays([([[1.0]], [0.0]), ([[1.0]], [0.0])])
+graph = EdgeGraph.from_chain(chain)
+assert_type(graph, EdgeGraph)
+assert_type(random_sparse([4, 4], 0.5, rng=0), EdgeGraph)
+assert_type(radix_net(64, 2, base=16), EdgeGraph)
+assert_type(compact_growth(4, 8, 2), EdgeGraph)
+order = order_edges(graph, "ego", memory=8)
+assert_type(order, EdgeOrder)
+assert_type(order.is_valid(graph), bool)
+assert_type(simulate(graph, order, memory=8).total, int)
