@@ -39,6 +39,9 @@ _KNOWN = {
     (3, 16, 16): 1_276,
     (2, 64, 64, 64): 6_668,
     (2, 256, 256): 37_357,
+    (3, 32, 32): 11_512,
+    (4, 24, 24): 36_394,
+    (5, 16, 16): 15_621,
 }
 _UNIT = (-1.0, 1.0)
 
@@ -68,14 +71,14 @@ def simplex(pace: Pace) -> Iterator[Row]:
             )
 
 
-def polygon(pace: Pace) -> Iterator[Row]:
-    """Polygons against the dictionary, in the plane."""
-    nets: list[Widths] = [(2, 32, 32), (2, 64, 64, 64), (2, 256, 256)]
+def vertices(pace: Pace) -> Iterator[Row]:
+    """Corners against the dictionary."""
+    nets: list[Widths] = [(2, 32, 32), (2, 256, 256), (3, 32, 32), (4, 24, 24), (5, 16, 16)]
     for widths in nets[:1] if pace.quick else nets:
         chain = seeded_network(*widths)
         yield compare(
-            f"polygon: {name(widths)}",
-            Side("polygon", partial(enumerate_regions, chain, _UNIT, method="polygon")),
+            f"vertices: {name(widths)}",
+            Side("vertices", partial(enumerate_regions, chain, _UNIT, method="vertices")),
             Side("simplex", partial(enumerate_regions, chain, _UNIT, method="simplex")),
             pace=pace,
             same=partial(_same_regions, widths),
@@ -280,7 +283,7 @@ if __name__ == "__main__":
             "Activation regions",
             {
                 "simplex": simplex,
-                "polygon": polygon,
+                "vertices": vertices,
                 "linear": linear,
                 "relucent": relucent,
                 "workers": workers,

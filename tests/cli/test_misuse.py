@@ -40,7 +40,10 @@ TENT = ["regions", "--example", "tent"]
         ([*TENT, "--time-limit", "0"], ["--time-limit was 0.0", "positive number of seconds"]),
         ([*TENT, "--time-limit", "soon"], ["--time-limit was 'soon'", "give a number"]),
         ([*TENT, "--tolerance", "1"], ["--tolerance was 1.0", "between 1e-13"]),
-        ([*TENT, "--method", "polygon"], ["--method was 'polygon'", "Use --method simplex"]),
+        (
+            [*TENT, "--whole-space", "--method", "vertices"],
+            ["--method was 'vertices'", "Use --method simplex"],
+        ),
         (["resume"], ["DIRECTORY requires an argument"]),
         (["count", "--example", "tent", "--plot", "a.png"], ["--plot"]),
     ],

@@ -12,12 +12,12 @@ import pytest
 from byways.core.activations import PiecewiseLinear, relu
 from byways.core.chain import LayerChain
 from byways.regions._domains import Domain
-from byways.regions._engine import Order, Walk
+from byways.regions._engine import MOST_COORDINATES, Order, Walk
 from byways.regions._layerwise import LayerwiseWalk
-from byways.regions._polygon import PolygonWalk
 from byways.regions._problem import Problem
 from byways.regions._signs import unpack
 from byways.regions._simplex import SimplexWalk
+from byways.regions._vertices import VerticesWalk
 
 Pairs = Sequence[tuple[Any, Any]]
 Bits = tuple[int, ...]
@@ -30,17 +30,17 @@ class Engine:
     name: str
     start: Callable[[Problem, Order], Walk]
     most: int
-    plane: bool = False
+    dims: int | None = None  # bounded coordinates only
 
     def takes(self, problem: Problem, cells: int) -> bool:
-        fits = not self.plane or (problem.dim == 2 and not problem.free.any())
+        fits = self.dims is None or (problem.dim <= self.dims and not problem.free.any())
         return fits and cells <= self.most
 
 
 ENGINES = (
     Engine("lp", LayerwiseWalk, most=400),
     Engine("simplex", SimplexWalk, most=50_000),
-    Engine("polygon", PolygonWalk, most=50_000, plane=True),
+    Engine("vertices", VerticesWalk, most=50_000, dims=MOST_COORDINATES),
 )
 FASTEST = ENGINES[1]  # in any number of dimensions
 

@@ -149,14 +149,14 @@ def test_importing_loads_no_kernel() -> None:
     assert "byways.regions._enumeration" not in loaded
 
 
-@pytest.mark.parametrize("method", ["simplex", "polygon", "lp"])
+@pytest.mark.parametrize("method", ["simplex", "vertices", "lp"])
 def test_enumerating_loads_no_torch(method: str) -> None:
     loaded = run(
         "from byways.regions import enumerate_regions\n"
         "chain = [([[1.0, 0.0], [0.0, 1.0]], [0.0, 0.0]), ([[1.0, 1.0]], [0.0])]\n"
         f"assert len(enumerate_regions(chain, (-1, 1), method={method!r})) == 4"
     )
-    home = {"simplex": "_simplex", "polygon": "_polygon", "lp": "_layerwise"}[method]
+    home = {"simplex": "_simplex", "vertices": "_vertices", "lp": "_layerwise"}[method]
     assert f"byways.regions.{home}" in loaded
     assert not {"torch", "matplotlib", "pandas", "onnx"} & set(loaded)
 

@@ -44,9 +44,9 @@ FAMILIES = sorted(
 DIFFERENCES = [case for case in FAMILIES if case[0] in ("braid", "shi", "catalan", "linial")]
 
 
-def methods(cells: int, *, plane: bool = False) -> list[str]:
+def methods(cells: int, *, few: bool = False) -> list[str]:
     """Name the methods that can be asked for so many cells."""
-    return ["simplex", *(["lp"] if cells <= FEW else []), *(["polygon"] if plane else [])]
+    return ["simplex", *(["lp"] if cells <= FEW else []), *(["vertices"] if few else [])]
 
 
 def counted(network: object, domain: object, method: str = "auto") -> int:
@@ -69,7 +69,7 @@ def test_families_in_the_whole_space(kind: Any, n: int) -> None:
 def test_families_in_a_box_that_meets_every_cell(kind: Any, n: int) -> None:
     chain, cells = arrangement(kind, n), KNOWN[kind, n]
     half = n / 2 + 1  # no cell of these families needs coordinates beyond n / 2
-    for method in methods(cells if n <= 4 else FEW + 1, plane=chain.input_size == 2):
+    for method in methods(cells if n <= 4 else FEW + 1, few=chain.input_size <= 6):
         assert counted(chain, (-half, half), method) == cells
 
 
@@ -78,7 +78,7 @@ def test_differences_of_three_in_the_plane_across_their_diagonal(kind: Any, n: i
     # Nothing changes along (1, 1, 1), so the plane across it meets every cell.
     across = [[1.0, -1.0, 0.0], [1.0, 1.0, -2.0]]
     plane = Slice(np.zeros(3), across, extent=4.0)
-    for method in methods(KNOWN[kind, n], plane=True):
+    for method in methods(KNOWN[kind, n], few=True):
         assert counted(arrangement(kind, n), plane, method) == KNOWN[kind, n]
 
 
@@ -117,7 +117,7 @@ def test_lines_whose_crossings_all_lie_in_the_box(n: int) -> None:
         for i, j in itertools.combinations(range(n), 2)
     ]
     half = 2 * np.abs(crossings).max()
-    for method in methods(generic_regions(n, 2), plane=True):
+    for method in methods(generic_regions(n, 2), few=True):
         assert counted(chain, (-half, half), method) == generic_regions(n, 2)
 
 
@@ -126,6 +126,7 @@ def test_hyperplanes_through_the_origin(dim: int, n: int) -> None:
     chain, cells = central_arrangement(n, dim, rng=7), CENTRAL[dim, n]
     for method in methods(cells):
         assert counted(chain, WholeSpace(dim), method) == cells
+    for method in methods(cells, few=dim <= 6):
         assert counted(chain, (-1, 2), method) == cells
 
 
@@ -163,7 +164,7 @@ FOLDINGS = [(2, 5, 1), (3, 3, 1), (2, 3, 2), (3, 3, 2), (2, 3, 3)]
 @pytest.mark.parametrize(("p", "depth", "dim"), FOLDINGS)
 def test_folded_cubes(p: int, depth: int, dim: int) -> None:
     chain, cells = folding_network(p, depth, dim), folded_regions(p, depth, dim)
-    for method in methods(cells, plane=dim == 2):
+    for method in methods(cells, few=True):
         count = count_regions(chain, (0, 1), method=method)
         assert count.total == cells
         assert count.layer_counts == tuple(p ** (dim * (i + 1)) for i in range(depth))
@@ -216,7 +217,7 @@ def test_seeded_modules_in_the_whole_space(widths: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("widths", TEN_WIDE, ids=str)
-@pytest.mark.parametrize("method", ["polygon", "simplex"])
+@pytest.mark.parametrize("method", ["vertices", "simplex"])
 def test_seeded_modules_in_a_wide_box(widths: tuple[int, ...], method: str) -> None:
     assert counted(torch_module(*widths), (-10, 10), method) == TEN_WIDE[widths]
 
@@ -225,7 +226,7 @@ def test_seeded_modules_in_a_wide_box(widths: tuple[int, ...], method: str) -> N
 def test_seeded_hidden_layers_in_the_unit_box(widths: tuple[int, ...]) -> None:
     # The last layer takes its numbers from the generator after the hidden ones, so they stay.
     module, cells = torch_module(*widths, 1), HIDDEN_ONLY[widths]
-    for method in methods(cells, plane=widths[0] == 2):
+    for method in methods(cells, few=widths[0] <= 6):
         assert counted(module, (-1, 1), method) == cells
 
 
@@ -248,7 +249,7 @@ DUPLICATES = [
 ]
 
 
-@pytest.mark.parametrize("method", ["lp", "simplex", "polygon"])
+@pytest.mark.parametrize("method", ["lp", "simplex", "vertices"])
 @pytest.mark.parametrize(("weight", "bias", "cells"), DUPLICATES)
 def test_duplicate_and_zero_rows(weight: Any, bias: Any, cells: int, method: str) -> None:
     network = [(np.array(weight, dtype=float), bias), (np.ones((1, len(bias))), [0.0])]
@@ -287,14 +288,13 @@ DOMAINS: dict[str, Domain] = {
     "flat polytope": Polytope([[1.0, 0.0, 1.0]], [0.4], FLAT),
     "whole space": WholeSpace(3),
 }
-PLANES = ("slice", "flat side", "flat polytope")
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_methods_agree(activation: str, domain: str) -> None:
     chain = random_network([3, 4, 3, 2], rng=11, activation=ACTIVATIONS[activation])
-    names = ["simplex", "lp", *(["polygon"] if domain in PLANES else [])]
+    names = ["simplex", "lp", *(["vertices"] if domain != "whole space" else [])]
     reports = {name: enumerate_regions(chain, DOMAINS[domain], method=name) for name in names}
     first = reports["simplex"]
     assert len(first) > 1

@@ -214,7 +214,7 @@ def test_list_count_and_iteration_agree(chain: LayerChain) -> None:
 @given(chains(inputs=2))
 def test_methods_give_equal_lists(chain: LayerChain) -> None:
     reports = [
-        enumerate_regions(chain, (-1, 1), method=name) for name in ("simplex", "polygon", "lp")
+        enumerate_regions(chain, (-1, 1), method=name) for name in ("simplex", "vertices", "lp")
     ]
     for report in reports[1:]:
         assert np.array_equal(report.signs, reports[0].signs)
@@ -251,7 +251,7 @@ def test_the_bound_is_the_published_sum(widths: tuple[int, ...]) -> None:
 
 LARGE = {
     "simplex": (random_network([3, 24, 24, 2], rng=0), Box([-1.0] * 3, [1.0] * 3)),
-    "polygon": (random_network([2, 48, 48, 48, 2], rng=0), Box([-3.0] * 2, [3.0] * 2)),
+    "vertices": (random_network([2, 48, 48, 48, 2], rng=0), Box([-3.0] * 2, [3.0] * 2)),
     "lp": (random_network([2, 8, 8, 2], rng=0), Box([-1.0] * 2, [1.0] * 2)),
 }
 

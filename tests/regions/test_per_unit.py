@@ -43,8 +43,15 @@ def oracle(chain: LayerChain) -> set[tuple[int, ...]]:
     return mixed_patterns_by_lp(layers, (-np.ones(d), np.ones(d)))
 
 
-CASES = [((1, 5, 4), "simplex"), ((2, 5, 4), "polygon"), ((2, 5, 4), "simplex"), ((2, 4, 4), "lp"),
-         ((3, 5, 4), "simplex"), ((2, 3, 3, 3), "polygon"), ((3, 3, 3, 3), "simplex")]  # fmt: skip
+CASES = [
+    ((1, 5, 4), "simplex"),
+    ((2, 5, 4), "vertices"),
+    ((2, 5, 4), "simplex"),
+    ((2, 4, 4), "lp"),
+    ((3, 5, 4), "vertices"),
+    ((2, 3, 3, 3), "vertices"),
+    ((3, 3, 3, 3), "simplex"),
+]
 
 
 @pytest.mark.parametrize("seed", range(4))

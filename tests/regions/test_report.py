@@ -247,7 +247,7 @@ class TestRows:
         text = str(report)
         assert f"{len(report)} regions ({report.layer_counts[0]} -> {len(report)})" in text
         assert "[-1, 1]^2" in text
-        assert "method polygon" in text
+        assert "method vertices" in text
         assert text.endswith("every region was found")
         count = count_regions(CHAIN, (-1, 1))
         assert str(count).startswith(f"{len(report)} regions (")

@@ -242,7 +242,7 @@ class TestMismatch:
             ({"domain": (-1, 2)}, r'"parameters.domain" was .*\[-1, 1\]\^3.* is .*\[-1, 2\]\^3'),
             ({"domain": WholeSpace(3)}, r'"parameters.domain" was .*\[-1, 1\]\^3.* is .*R\^3'),
             ({"tolerance": 1e-7}, r'"parameters.tolerance" was 1e-09 .* is 1e-07'),
-            ({"method": "lp"}, r"\"parameters.method\" was 'simplex' .* is 'lp'"),
+            ({"method": "lp"}, r"\"parameters.method\" was 'vertices' .* is 'lp'"),
             ({"keep": ("signs",)}, r'"parameters.witnesses" was True .* is False'),
         ],
     )

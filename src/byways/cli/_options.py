@@ -123,8 +123,8 @@ class MethodOptions:
     """How to find the regions."""
 
     method: Annotated[
-        Literal["auto", "simplex", "polygon", "lp"],
-        Parameter(help="auto: polygons in the plane, the simplex walk elsewhere."),
+        Literal["auto", "simplex", "vertices", "lp"],
+        Parameter(help="auto: by corners up to 5 inputs, the simplex walk beyond."),
     ] = "auto"
     solver: Annotated[
         Literal["auto", "highs", "scipy", "gurobi"], Parameter(help="For --method lp.")

@@ -1,4 +1,4 @@
-"""What the three engines have in common: a walk over a subtree of decisions, in batches."""
+"""What the engines have in common: a walk over a subtree of decisions, in batches."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Batch", "Order", "Walk"]
+__all__ = ["MOST_COORDINATES", "Batch", "Order", "Walk"]
+
+MOST_COORDINATES = 8  # of method "vertices": a cell of d coordinates has about 2^d corners
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,10 +63,10 @@ def enumerate_regions(
             or the path of a saved one; see ``byways.as_chain``.
         domain: A ``Box``, a pair ``(lower, upper)`` of numbers or vectors, a ``Polytope``, a
             ``Slice``, or ``WholeSpace(d)``.
-        method: ``"simplex"`` walks depth-first with one live dictionary, for any dimension;
-            ``"polygon"`` splits polygons, for bounded two-dimensional domains; ``"lp"`` is the
-            published algorithm with one linear program per candidate; ``"auto"`` takes polygons
-            in the plane and the simplex method elsewhere.
+        method: ``"vertices"`` cuts polytopes by their corners, for bounded domains with at most
+            eight free coordinates; ``"simplex"`` walks depth-first with one live dictionary, for
+            any dimension; ``"lp"`` is the published algorithm with one linear program per
+            candidate; ``"auto"`` takes the fastest for the dimension.
         solver: For ``"lp"``: ``"highs"``, ``"scipy"`` or ``"gurobi"``.
         exact: What exactness means; ``"float"`` as above.
         tolerance: Distance, in units of the domain's sides, below which a decision is ambiguous.

@@ -1,22 +1,19 @@
 """Polygons of cells with two coordinates: corners, edges, areas, from sign vectors.
 
 Cells are cut out of the domain again, one decision after another, so a saved list of sign vectors
-is enough for a picture. What method "polygon" shares with this is here too: a stage's rows, and the
-domain's outline.
-
-Rows of a stage lie in flat arrays: the constants of all units, then their first, then their second
-coefficients, so that loops over units handle several at a time.
+is enough for a picture.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numba import njit
 
 from byways.regions._net import Net
 from byways.regions._problem import NEGLIGIBLE
+from byways.regions._sums import add_units, begin_sums, first_rows, survey, wider
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,19 +24,7 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
     Words = NDArray[np.uint64]
 
-__all__ = [
-    "Outlines",
-    "add_units",
-    "begin_sums",
-    "clip",
-    "copy_run",
-    "domain_outline",
-    "first_rows",
-    "outlines",
-    "polygons",
-    "survey",
-    "wider",
-]
+__all__ = ["Outlines", "clip", "domain_outline", "outlines", "polygons"]
 
 
 class Outlines(NamedTuple):
@@ -214,7 +199,7 @@ def _replay_stage(net, path, word, stage, end, tolerance):  # type: ignore[no-un
     rows = path.maps[3 * first : 3 * (first + width)]
     doubts = net.weight_size[first : first + width] * (NEGLIGIBLE * path.sizes[stage])
     middle, reach = path.scratch[0], path.scratch[1]
-    survey(corners, 0, room, k, rows, doubts, tolerance, middle, reach)
+    survey(corners, 0, room, 2, k, rows, doubts, tolerance, middle, reach)
     for d in range(net.decision_start[stage], min(net.decision_start[stage + 1], end)):
         u, threshold = net.unit[d] - first, net.threshold[d]
         gradient = np.hypot(rows[width + u], rows[2 * width + u])
@@ -256,93 +241,3 @@ def _replay(net, path, words, end, cell, starts, points, labels, tolerance):  # 
             labels[at + i] = path.edges[stages, i]
         cell += 1
     return cell
-
-
-def first_rows(net: Net) -> tuple[Array, float]:
-    """Give the rows of the first stage, as ``Trail.sums`` has them, and the size of its inputs."""
-    width = net.unit_start[1]
-    weights = net.weights[: net.weight_start[1]].reshape(len(net.inputs), width)
-    rows = net.inputs.T @ weights
-    rows[0] += net.biases[:width]
-    return rows.ravel(), float(np.abs(net.inputs).max(initial=0.0))
-
-
-def wider(array: NDArray[Any], room: int) -> NDArray[Any]:
-    """Copy an array to one whose last axis has at least ``room`` places."""
-    if array.shape[-1] >= room:
-        return array
-    result = np.empty((*array.shape[:-1], room), dtype=array.dtype)
-    result[..., : array.shape[-1]] = array
-    return result
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def copy_run(source, begin, target, at, count):  # type: ignore[no-untyped-def]
-    """Copy so many numbers that slices pay, which let several go at a time."""
-    given, result = source[begin : begin + count], target[at : at + count]
-    for i in range(count):
-        result[i] = given[i]
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def begin_sums(net, stage, sums):  # type: ignore[no-untyped-def]
-    """Begin the rows of a stage with its biases."""
-    first, n = net.unit_start[stage], net.unit_start[stage + 1] - net.unit_start[stage]
-    copy_run(net.biases, first, sums, 0, n)
-    for i in range(n, 3 * n):
-        sums[i] = 0.0
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def add_units(net, stage, decided, count, word, maps, sums):  # type: ignore[no-untyped-def]
-    """Add the shares of units, whose decisions are all made, to the rows of the next stage.
-
-    Returns the largest number among the rows of their values.
-    """
-    first, width = net.unit_start[stage], net.unit_start[stage + 1] - net.unit_start[stage]
-    n = net.unit_start[stage + 2] - net.unit_start[stage + 1]
-    constants, xs, ys = sums[:n], sums[n : 2 * n], sums[2 * n : 3 * n]
-    size = 0.0
-    for j in range(count):
-        unit = decided[j]
-        u = unit - first
-        segment = np.int64(0)
-        for k in range(net.unit_decision[unit], net.unit_decision[unit + 1]):
-            segment += np.int64((word[k >> 6] >> np.uint64(63 - (k & 63))) & np.uint64(1))
-        slope, intercept = net.slopes[unit, segment], net.intercepts[unit, segment]
-        if slope == 0.0 and intercept == 0.0:
-            continue
-        constant = slope * maps[3 * first + u] + intercept
-        along = slope * maps[3 * first + width + u]
-        across = slope * maps[3 * first + 2 * width + u]
-        size = max(size, abs(constant), abs(along), abs(across))
-        at = net.weight_start[stage + 1] + u * n
-        weights = net.weights[at : at + n]
-        for i in range(n):
-            constants[i] += weights[i] * constant
-            xs[i] += weights[i] * along
-            ys[i] += weights[i] * across
-    return size
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def survey(  # type: ignore[no-untyped-def]
-    polygon, at_x, at_y, k, rows, doubts, tolerance, middle, reach
-):
-    """Bound every row on the polygon's bounding box: its value in the middle, and how far it goes.
-
-    Most lines pass far from a cell, and this loop runs several rows at a time. Where the middle is
-    farther from a threshold than the reach, no rounding matters, whatever the gradient is.
-    """
-    left = right = polygon[at_x]
-    low = high = polygon[at_y]
-    for v in range(1, k):
-        left, right = min(left, polygon[at_x + v]), max(right, polygon[at_x + v])
-        low, high = min(low, polygon[at_y + v]), max(high, polygon[at_y + v])
-    x, y, margin = (left + right) / 2, (low + high) / 2, 2 * tolerance + 1e-12
-    wide, tall = (right - left) / 2 + margin, (high - low) / 2 + margin
-    n = doubts.size
-    constant, along, across = rows[:n], rows[n : 2 * n], rows[2 * n :]
-    for i in range(n):
-        middle[i] = constant[i] + x * along[i] + y * across[i]
-        reach[i] = wide * abs(along[i]) + tall * abs(across[i]) + 4 * doubts[i]

@@ -101,7 +101,7 @@ def plot_slice(
         >>> plt.close(ax.figure)
     """
     question = Question.ask(
-        network, domain, method="polygon", solver="", exact="float", tolerance=_NEAR, keep=()
+        network, domain, method="vertices", solver="", exact="float", tolerance=_NEAR, keep=()
     )
     _check_color(color)
     marks = _Marks.of(question, points, labels, classes, image_shape)

@@ -15,7 +15,7 @@ from byways.core.domains import Box, Polytope
 from byways.core.files import read_npz, write_npz
 from byways.networks import as_chain
 from byways.regions._domains import Slice, WholeSpace, as_domain
-from byways.regions._engine import Order
+from byways.regions._engine import MOST_COORDINATES, Order
 from byways.regions._problem import Problem
 
 if TYPE_CHECKING:
@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 __all__ = ["Question", "describe", "under"]
 
 _FORMAT = "byways.regions.Question/1"
-_METHODS = ("auto", "lp", "simplex", "polygon")
+_METHODS = ("auto", "lp", "simplex", "vertices")
 _KEEP = ("signs", "witness")
 _FEW = 4  # sides of a box that are written out
+_CORNERS_PAY = 5  # coordinates; with more of them a dictionary is smaller than a list of corners
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,10 +88,10 @@ class Question:
             from byways.regions._layerwise import LayerwiseWalk
 
             return LayerwiseWalk(problem, order, solver=self.solver)
-        if self.method == "polygon":
-            from byways.regions._polygon import PolygonWalk
+        if self.method == "vertices":
+            from byways.regions._vertices import VerticesWalk
 
-            return PolygonWalk(problem, order)
+            return VerticesWalk(problem, order)
         from byways.regions._simplex import SimplexWalk
 
         return SimplexWalk(problem, order)
@@ -201,13 +202,13 @@ def _choose_method(method: str, domain: Domain) -> str:
         free = domain.dim
     else:
         free = domain.dim if box is None else domain.dim - box.flat_axes.size
-    flat = free == 2 and box is not None
     if method == "auto":
-        return "polygon" if flat else "simplex"
-    if method == "polygon" and not flat:
+        return "vertices" if box is not None and free <= _CORNERS_PAY else "simplex"
+    if method == "vertices" and (box is None or free > MOST_COORDINATES):
         raise ValueError(
-            "\"method\" was 'polygon', which needs a bounded domain with two free coordinates; "
-            f'this one is {describe(domain)}. Use method="simplex", or a Slice with two directions'
+            "\"method\" was 'vertices', which needs a bounded domain with at most "
+            f"{MOST_COORDINATES} free coordinates; this one is {describe(domain)}. "
+            'Use method="simplex", or a Slice with two directions'
         )
     return method
 

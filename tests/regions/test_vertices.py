@@ -14,10 +14,11 @@ from byways.core.chain import LayerChain
 from byways.core.domains import Box, Polytope
 from byways.regions._domains import Domain, Slice, WholeSpace
 from byways.regions._engine import Order
-from byways.regions._polygon import Outlines, PolygonWalk, outlines, polygons
+from byways.regions._outlines import Outlines, outlines, polygons
 from byways.regions._problem import Problem
 from byways.regions._signs import find, pack, unpack
 from byways.regions._simplex import SimplexWalk
+from byways.regions._vertices import VerticesWalk
 from tests.oracles.counts import folded_regions, generic_regions
 from tests.oracles.plain import hidden_layers
 from tests.oracles.polygons import area
@@ -49,7 +50,7 @@ def finish(walk: Any, leaves: int = 10_000, work: int = 10**9) -> tuple[Any, Any
 
 
 def cells(problem: Problem, **order: Any) -> np.ndarray:
-    return finish(PolygonWalk(problem, Order(NOTHING, **order)))[0]
+    return finish(VerticesWalk(problem, Order(NOTHING, **order)))[0]
 
 
 # Weights on a coarse grid make lines meet in corners, coincide and vanish all the time.
@@ -106,7 +107,7 @@ def torch_chain(*widths: int) -> LayerChain:
 )
 def test_counts_agree_with_edge_subdivision(widths: tuple[int, ...], count: int) -> None:
     problem = problem_of(torch_chain(*widths))
-    walk = PolygonWalk(problem, Order(NOTHING))
+    walk = VerticesWalk(problem, Order(NOTHING))
     words, _ = finish(walk)
     assert len(words) == count
     assert walk.layer_counts[-1] == count
@@ -146,7 +147,7 @@ def test_folded_squares_are_equal(p: int, depth: int) -> None:
 @pytest.mark.parametrize("activation", [relu, hardtanh(), absolute], ids=lambda a: a.name)
 def test_same_cells_as_the_simplex_walk(activation: PiecewiseLinear) -> None:
     problem = problem_of(random_chain(2, 20, 20, 70, activation=activation))
-    words, _ = finish(PolygonWalk(problem, Order(NOTHING)))
+    words, _ = finish(VerticesWalk(problem, Order(NOTHING)))
     others, _ = finish(SimplexWalk(problem, Order(NOTHING)))
     assert words.shape[1] > 1
     assert {tuple(w) for w in words.tolist()} == {tuple(w) for w in others.tolist()}
@@ -162,10 +163,10 @@ def test_leaves_come_in_lexicographic_order() -> None:
 @pytest.mark.parametrize("stop", [1, 7, 12, 13, 30])
 def test_subtrees_in_order_make_up_the_walk(stop: int) -> None:
     problem = problem_of(random_chain(2, 12, 18))
-    whole = PolygonWalk(problem, Order(NOTHING))
+    whole = VerticesWalk(problem, Order(NOTHING))
     words, points = finish(whole)
     roots = unpack(cells(problem, stop=stop), problem.decisions)[:, :stop]
-    walks = [PolygonWalk(problem, Order(np.ascontiguousarray(root))) for root in roots]
+    walks = [VerticesWalk(problem, Order(np.ascontiguousarray(root))) for root in roots]
     parts = [finish(walk) for walk in walks]
     np.testing.assert_array_equal(np.concatenate([part[0] for part in parts]), words)
     np.testing.assert_array_equal(np.concatenate([part[1] for part in parts]), points)
@@ -176,7 +177,7 @@ def test_subtrees_in_order_make_up_the_walk(stop: int) -> None:
 
 def test_a_prefix_of_no_cell_has_no_leaves() -> None:
     chain = LayerChain.from_arrays([([[1, 0], [1, 0]], [0.0, -0.5]), ([[1, 1]], [0.0])])
-    walk = PolygonWalk(problem_of(chain), Order(np.array([0, 1], dtype=np.uint8)))
+    walk = VerticesWalk(problem_of(chain), Order(np.array([0, 1], dtype=np.uint8)))
     assert walk.advance(10, 10**9).leaves == 0
     assert walk.finished
     assert walk.explored == 1.0
@@ -185,8 +186,8 @@ def test_a_prefix_of_no_cell_has_no_leaves() -> None:
 @pytest.mark.parametrize(("leaves", "work"), [(1, 10**9), (7, 10**9), (10_000, 1), (3, 50)])
 def test_pauses_change_nothing(leaves: int, work: int) -> None:
     problem = problem_of(random_chain(2, 24, 24))
-    words, points = finish(PolygonWalk(problem, Order(NOTHING)))
-    walk = PolygonWalk(problem, Order(NOTHING))
+    words, points = finish(VerticesWalk(problem, Order(NOTHING)))
+    walk = VerticesWalk(problem, Order(NOTHING))
     again = finish(walk, leaves, work)
     np.testing.assert_array_equal(again[0], words)
     np.testing.assert_array_equal(again[1], points)
@@ -195,18 +196,18 @@ def test_pauses_change_nothing(leaves: int, work: int) -> None:
 
 def test_counting_keeps_nothing() -> None:
     problem = problem_of(random_chain(2, 8, 8))
-    walk = PolygonWalk(problem, Order(NOTHING, listing=False, witnesses=False))
+    walk = VerticesWalk(problem, Order(NOTHING, listing=False, witnesses=False))
     batch = walk.advance(10_000, 10**9)
     assert batch.words.shape == (0, 1)
     assert batch.points.shape == (0, 2)
     assert batch.leaves == walk.layer_counts[-1] == len(cells(problem))
 
 
-@pytest.mark.parametrize("domain", [Box([0.0] * 3, [1.0] * 3), WholeSpace(2)])
+@pytest.mark.parametrize("domain", [Box([0.0] * 9, [1.0] * 9), WholeSpace(2)])
 def test_other_domains_are_refused(domain: Domain) -> None:
     chain = random_chain(domain.dim, 3)
-    with pytest.raises(ValueError, match=r'two bounded coordinates.*Use method="simplex"'):
-        PolygonWalk(problem_of(chain, domain), Order(NOTHING))
+    with pytest.raises(ValueError, match=r'at most 8 coordinates.*Use method="simplex"'):
+        VerticesWalk(problem_of(chain, domain), Order(NOTHING))
 
 
 class TestPolytope:
@@ -221,14 +222,14 @@ class TestPolytope:
         chain = random_chain(2, 4)
         free = problem_of(chain, Polytope([[0.0, 0.0]], [0.0], SQUARE))
         assert len(cells(free)) == len(cells(problem_of(chain)))
-        none = PolygonWalk(
+        none = VerticesWalk(
             problem_of(chain, Polytope([[0.0, 0.0]], [-1.0], SQUARE)), Order(NOTHING)
         )
         assert (none.finished, none.explored) == (True, 1.0)
 
     def test_empty(self) -> None:
         empty = Polytope([[1.0, 0.0], [-1.0, 0.0]], [0.0, -0.5], SQUARE)
-        walk = PolygonWalk(problem_of(random_chain(2, 4), empty), Order(NOTHING))
+        walk = VerticesWalk(problem_of(random_chain(2, 4), empty), Order(NOTHING))
         assert walk.finished
 
 
@@ -294,7 +295,7 @@ class TestOutlines:
         assert found.edges.max() < stop
 
     def test_points_of_the_walk_lie_inside(self) -> None:
-        words, points = finish(PolygonWalk(self.problem, Order(NOTHING)))
+        words, points = finish(VerticesWalk(self.problem, Order(NOTHING)))
         for point, polygon in zip(points, polygons(self.problem, words), strict=True):
             sides = np.roll(polygon, -1, axis=0) - polygon
             offset = point - polygon
@@ -325,3 +326,60 @@ def test_corners_of_a_sliced_network_are_exact() -> None:
         frozenset({(low, top), (cut, -cut), (cut, top)}),
         frozenset({(cut, -cut), (top, low), (top, top), (cut, top)}),
     }
+
+
+class TestHigherDimensions:
+    @pytest.mark.parametrize("dim", [1, 3, 4, 5, 6])
+    @pytest.mark.parametrize("activation", [relu, hardtanh(), absolute], ids=lambda a: a.name)
+    def test_same_cells_as_the_simplex_walk(self, dim: int, activation: PiecewiseLinear) -> None:
+        box = Box([-1.0] * dim, [1.0] * dim)
+        problem = problem_of(random_chain(dim, 7, 6, 5, activation=activation), box)
+        walk = VerticesWalk(problem, Order(NOTHING))
+        words, points = finish(walk, leaves=13)
+        others, _ = finish(SimplexWalk(problem, Order(NOTHING)))
+        assert sorted(map(tuple, others.tolist())) == [tuple(w) for w in words.tolist()]
+        assert walk.handed == 0
+        inside = unpack(words, problem.decisions)
+        for bits, point in zip(inside[::9], points[::9], strict=True):
+            rows = problem.cell_rows(bits)
+            varying = rows[:, 1:].any(axis=1)
+            assert (rows[varying] @ np.append(1.0, point) > 0).all()
+
+    def test_more_facets_than_a_word_has_bits(self) -> None:
+        # Planes that touch a small ball: the cell around it has 70 facets or so.
+        normals = np.random.default_rng(2).normal(size=(90, 3))
+        normals /= np.linalg.norm(normals, axis=1)[:, None]
+        chain = LayerChain.from_arrays([(-normals, np.full(90, 0.05)), (np.ones((1, 90)), [0.0])])
+        problem = problem_of(chain, Box([-1.0] * 3, [1.0] * 3))
+        prefix = np.ones(70, dtype=np.uint8)  # most of the planes around the ball
+        walk = VerticesWalk(problem, Order(prefix))
+        words, _ = finish(walk)
+        others, _ = finish(SimplexWalk(problem, Order(prefix)))
+        assert walk.handed > 0
+        assert {tuple(w) for w in words.tolist()} == {tuple(w) for w in others.tolist()}
+
+    def test_only_the_cell_at_a_corner_is_handed_over(self) -> None:
+        # Four planes through one point next to planes in general position.
+        rng = np.random.default_rng(5)
+        normals, offsets = rng.normal(size=(10, 3)), rng.normal(size=10) / 4
+        offsets[:4] = -normals[:4] @ [0.5, 0.25, -0.5]
+        chain = LayerChain.from_arrays([(normals, offsets), (np.ones((1, 10)), [0.0])])
+        problem = problem_of(chain, Box([-1.0] * 3, [1.0] * 3))
+        walk = VerticesWalk(problem, Order(NOTHING))
+        words, _ = finish(walk, leaves=7)
+        others, _ = finish(SimplexWalk(problem, Order(NOTHING)))
+        assert 0 < walk.handed < len(words) / 4
+        assert walk.explored == pytest.approx(1.0)
+        assert walk.layer_counts.tolist() == [len(words)]
+        assert {tuple(w) for w in words.tolist()} == {tuple(w) for w in others.tolist()}
+
+    def test_a_pyramid_is_handed_over_whole(self) -> None:
+        sides = [[1.0, 0.0, 1.0], [-1.0, 0.0, 1.0], [0.0, 1.0, 1.0], [0.0, -1.0, 1.0]]
+        pyramid = Polytope(sides, [0.5] * 4, Box([-1.0] * 3, [1.0] * 3))  # four facets at the top
+        problem = problem_of(random_chain(3, 6, 5), pyramid)
+        walk = VerticesWalk(problem, Order(NOTHING))
+        words, _ = finish(walk, leaves=7)
+        others, _ = finish(SimplexWalk(problem, Order(NOTHING)))
+        assert walk.handed == 1
+        assert walk.explored == pytest.approx(1.0)
+        assert sorted(map(tuple, words.tolist())) == sorted(map(tuple, others.tolist()))

@@ -1,0 +1,499 @@
+# sizes: one walk: its compiled loop and the moves that share the path's layout
+"""Method "vertices": cells of a domain with few coordinates, carried by their corners.
+
+A node of the tree is a polytope, given by its corners, and a list of those decisions of the current
+stage whose hyperplane cuts it, with the values of their rows at the corners. The first listed
+decision splits the polytope; coordinates of new corners and all values there come by interpolation.
+A decision that has one sign at all corners is settled for the whole subtree. When the list is empty
+the next stage is entered, and its values are computed afresh from the corners.
+
+Every split succeeds, so the tree has no dead ends. The next stage's rows are summed up on the way:
+when a unit's segment is known its share is added, so that nothing is multiplied twice.
+
+Outside the plane cuts must meet no corner (see ``_cuts``). A cell where one does is handed over to
+method "simplex", with all that is below it.
+
+References:
+    Rada and Cerny (2018), "A new algorithm for enumeration of cells of hyperplane arrangements".
+    Deviations: corners stand in place of linear programs, and decisions that cannot cut a cell are
+    settled before their turn, because their values at the corners are at hand.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numba import njit
+
+from byways.regions._cuts import (
+    ABOVE,
+    BELOW,
+    BOTH,
+    beyond,
+    cut_ring,
+    cut_simple,
+    mean,
+    pick,
+    split,
+    strike,
+    verdict,
+)
+from byways.regions._engine import MOST_COORDINATES, Batch, Order
+from byways.regions._net import Net
+from byways.regions._problem import NEGLIGIBLE
+from byways.regions._signs import unpack
+from byways.regions._sums import add_units, begin_sums, copy_run, survey
+from byways.regions._trail import (
+    AMBIGUOUS,
+    BASE,
+    CORNERS,
+    CUT,
+    DECISION,
+    DIM,
+    ENTERING,
+    EXPLORED,
+    FORCED,
+    GONE,
+    HALF,
+    HANDED,
+    LISTED,
+    LISTS,
+    MASS,
+    NEXT,
+    NO_CORNERS,
+    PENDING,
+    PLAIN,
+    SIZE,
+    STAGE,
+    STAGES,
+    STATE,
+    STOP,
+    STORED,
+    TESTS,
+    WANT_CORNERS,
+    WANT_FLOATS,
+    WANT_INTS,
+    domain_corners,
+    grown,
+    planted,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from byways.regions._engine import Walk
+    from byways.regions._problem import Problem
+
+    Ints = NDArray[np.int64]
+
+__all__ = ["VerticesWalk"]
+
+
+class VerticesWalk:
+    """Walk over the cells of a problem with few bounded coordinates; see ``Walk``.
+
+    Memory is that of one polytope with its values per split on the path. Cost per cell is about
+    ``corners x listed`` interpolations, and per cell of a stage ``units x next units`` additions at
+    most. ``handed`` counts the cells that were handed over to method "simplex".
+    """
+
+    def __init__(self, problem: Problem, order: Order) -> None:
+        if problem.free.any() or problem.dim > MOST_COORDINATES:
+            raise ValueError(
+                f'method="vertices" needs a domain with at most {MOST_COORDINATES} coordinates, '
+                f"all bounded; this one has {problem.dim}, of which {int(problem.free.sum())} "
+                'unbounded. Use method="simplex"'
+            )
+        self._problem = problem
+        self._net = Net.of(problem)
+        self._order = order
+        self._prefix = np.ascontiguousarray(order.prefix, dtype=np.uint8)
+        self._inner: Walk | None = None
+        self.handed = 0
+        corners = domain_corners(self._net, order.tolerance)
+        self._trail = planted(self._net, order, *(corners or NO_CORNERS))
+        if corners is None:
+            self._trail.numbers[EXPLORED] = 0.0
+            self._hand_over()
+
+    @property
+    def finished(self) -> bool:
+        """Whether every leaf has been given."""
+        cursor = self._trail.cursor
+        return bool(self._inner is None and cursor[STATE] == GONE and cursor[PENDING] == 0)
+
+    @property
+    def layer_counts(self) -> Ints:
+        """Cells completed per stage."""
+        counts = self._trail.counts
+        return counts if self._inner is None else counts + self._inner.layer_counts
+
+    @property
+    def ambiguous(self) -> int:
+        """Decisions within the tolerance of zero."""
+        inner = 0 if self._inner is None else self._inner.ambiguous
+        return int(self._trail.cursor[AMBIGUOUS]) + inner
+
+    @property
+    def explored(self) -> float:
+        """Share of the tree that is done."""
+        explored, mass, _ = self._trail.numbers.tolist()
+        return float(explored + (0.0 if self._inner is None else mass * self._inner.explored))
+
+    @property
+    def work(self) -> int:
+        """Decisions tested on a polytope, and the steps of method "simplex"."""
+        return int(self._trail.cursor[TESTS]) + (0 if self._inner is None else self._inner.work)
+
+    def advance(self, leaves: int, work: int) -> Batch:
+        """Go on for at most ``leaves`` leaves, and about ``work`` tests."""
+        parts, found, until = [], 0, self.work + work
+        while True:
+            if self._inner is None:
+                part = self._cut(leaves - found, until)
+            else:
+                part = self._inner.advance(leaves - found, until - self.work)
+                self._take_back()
+            parts.append(part)
+            found += part.leaves
+            if self.finished or found >= leaves or self.work >= until:
+                break
+        if len(parts) == 1:
+            return part
+        words, points = (np.concatenate([p[i] for p in parts]) for i in range(2))
+        return Batch(words, points, found)
+
+    def _cut(self, leaves: int, until: int) -> Batch:
+        """Go on until a limit, or until a cell has to be handed over."""
+        kept = leaves if self._order.listing else 0
+        words = np.zeros((kept, self._trail.word.size), dtype=np.uint64)
+        points = np.empty((kept if self._order.witnesses else 0, self._problem.dim))
+        limits = np.array([leaves, until])
+        tolerance, found = self._order.tolerance, 0
+        while True:
+            trail = self._trail
+            found = _advance(
+                self._net, self._prefix, trail, words, points, found, limits, tolerance
+            )
+            if not trail.cursor[WANT_FLOATS:].any():
+                break
+            self._trail = grown(trail)
+        if trail.cursor[STATE] == HANDED:
+            self._hand_over()
+        return Batch(words[:found], points[:found], int(found))
+
+    def _hand_over(self) -> None:
+        """Let method "simplex" walk over the current cell: all before its next cut is decided."""
+        from byways.regions._simplex import SimplexWalk
+
+        trail, order = self._trail, self._order
+        prefix = unpack(trail.word[None], int(trail.listed[0]))[0]
+        if len(prefix) < len(self._prefix):
+            prefix = self._prefix
+        self.handed += 1
+        self._inner = SimplexWalk(
+            self._problem,
+            Order(prefix, order.stop, order.witnesses, order.listing, order.tolerance),
+        )
+
+    def _take_back(self) -> None:
+        """Go on here if method "simplex" is done with the cell that it got."""
+        inner, trail = self._inner, self._trail
+        if inner is None or not inner.finished:
+            return
+        trail.counts[:] += inner.layer_counts
+        trail.cursor[AMBIGUOUS] += inner.ambiguous
+        trail.cursor[TESTS] += inner.work
+        trail.numbers[EXPLORED] += trail.numbers[MASS]
+        trail.cursor[STATE] = GONE
+        self._inner = None
+
+
+# sizes: kernel, it unpacks the trail once for all visits
+@njit(cache=True, nogil=True, error_model="numpy")
+def _advance(net, prefix, trail, words, points, found, limits, tolerance):  # type: ignore[no-untyped-def]
+    """Visit polytopes until a limit is reached or room is missing; return the leaves met so far."""
+    cursor, numbers, word, counts = trail.cursor, trail.numbers, trail.word, trail.counts
+    polytope, masks, listed, decided = trail.polytope, trail.masks, trail.listed, trail.decided
+    source, origin, target, share = trail.source, trail.origin, trail.target, trail.share
+    row, spare, verdicts, sums = trail.row, trail.spare, trail.verdicts, trail.sums
+    store, lists, frames, masses = trail.store, trail.lists, trail.frames, trail.frame_numbers
+    ends, units, dim = net.decision_start[1:], net.unit, cursor[DIM]
+    most_leaves, most_work = limits[0], limits[1]
+    stages, forced, stop = cursor[STAGES], cursor[FORCED], cursor[STOP]
+    while found < most_leaves and cursor[TESTS] < most_work:
+        state, stage = cursor[STATE], cursor[STAGE]
+        if state == ENTERING:
+            if not _enter(net, prefix, trail, tolerance):
+                break
+            continue
+        if state == HANDED or (state == GONE and cursor[PENDING] == 0):
+            break
+        k, m, last = cursor[CORNERS], cursor[LISTED], stage + 1 >= stages
+        if state == GONE:
+            _take_pending(
+                cursor, numbers, word, polytope, masks, listed, verdicts, sums, store, lists,
+                frames, masses, tolerance,
+            )  # fmt: skip
+            m = cursor[LISTED]
+        elif m == 0:
+            if stage < ends.size and forced < ends[stage] <= stop:
+                counts[stage] += 1
+            if not last:
+                cursor[STAGE], cursor[STATE] = stage + 1, ENTERING
+                continue
+            _give(word, words, found)
+            if points.shape[0]:
+                mean(polytope, cursor[BASE], k, points, found)
+            found += 1
+            numbers[EXPLORED] += numbers[MASS]
+            cursor[STATE] = GONE
+            continue
+        elif m == 1 and last:
+            # Two leaves, given one after another: where their corners are need not be known.
+            bit = np.int64(prefix[listed[0]]) if listed[0] < forced else cursor[HALF]
+            _record(word, listed[0], bit)
+            _give(word, words, found)
+            if points.shape[0]:
+                beyond(polytope, cursor[BASE], k, dim, tolerance, bit, points, found)
+            found += 1
+            if forced < ends[stage] <= stop:
+                counts[stage] += 1
+            cursor[HALF] = 1 if bit == BELOW and listed[0] >= forced else 0
+            if cursor[HALF] == 0:
+                numbers[EXPLORED] += numbers[MASS]
+                cursor[TESTS] += 1
+                cursor[STATE] = GONE
+            continue
+        else:
+            if row.size < (dim + 2) * k:
+                cursor[WANT_CORNERS] = (dim + 2) * k
+                break
+            base, half = cursor[BASE], row.size if cursor[BASE] else 0
+            if dim == 2:
+                below, above, new = cut_ring(
+                    polytope, base, k, tolerance, source, origin, target, share
+                )
+            else:
+                below, above, new = cut_simple(
+                    polytope, base, k, dim, tolerance, masks, half, source, origin, target, share,
+                    spare,
+                )  # fmt: skip
+            if new < 0:
+                cursor[STATE] = HANDED
+                break
+            if _lacks_room(cursor, polytope, store, lists, max(below, above)):
+                break
+            decision = listed[0]
+            part = np.int64(prefix[decision]) if decision < forced else BELOW
+            count, kept = above if part else below, 0 if decision < forced else above
+            first = dim if last and cursor[PLAIN] else 0
+            other = polytope.size // 2 - base
+            cursor[DECISION], cursor[STATE] = decision, CUT
+            cursor[AMBIGUOUS] += split(
+                polytope, base, k, first, dim, m, source, origin, target, share, new, row,
+                part, count, other, kept, store, cursor[STORED], verdicts, tolerance,
+            )  # fmt: skip
+            for r in range(1, m):
+                listed[r - 1] = listed[r]
+            if dim != 2:
+                pick(source, part, count, spare, masks, row.size - half)
+            if kept:
+                _put_off(cursor, numbers, listed, sums, store, lists, frames, masses, kept)
+                if dim != 2:
+                    pick(source, ABOVE, kept, spare, lists, cursor[LISTS] - kept)
+            _record(word, decision, part)
+            m -= 1
+            cursor[BASE], cursor[CORNERS] = other, count
+        cursor[TESTS] += 1 + m
+        left, done = strike(cursor[DECISION], listed, m, verdicts, word, prefix, units, decided)
+        if left < 0:
+            numbers[EXPLORED] += numbers[MASS]
+            cursor[STATE] = GONE
+            continue
+        cursor[LISTED] = left
+        if done and cursor[STAGE] + 1 < stages:
+            size = add_units(net, cursor[STAGE], decided, done, word, trail.maps, sums)
+            numbers[SIZE] = max(numbers[SIZE], size)
+    return found
+
+
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def _give(word, words, found):  # type: ignore[no-untyped-def]
+    """Write the path's bits as a leaf, if leaves are listed."""
+    if words.shape[0]:
+        for i in range(word.size):
+            words[found, i] = word[i]
+
+
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def _record(word, k, bit):  # type: ignore[no-untyped-def]
+    """Write one bit of the path."""
+    place, shift = k >> 6, np.uint64(63 - (k & 63))
+    word[place] = (word[place] & ~(np.uint64(1) << shift)) | (np.uint64(bit) << shift)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def _compare(rows, threshold, i, width, polytope, base, k, dim, m, doubt, tolerance):  # type: ignore[no-untyped-def]
+    """Decide a row that may cut the polytope; leave its values in the place of the next listed row.
+
+    Returns a verdict, and whether rounding might have decided it.
+    """
+    constant, gradient = rows[i] - threshold, 0.0
+    for c in range(1, dim + 1):
+        gradient += rows[c * width + i] * rows[c * width + i]
+    gradient = np.sqrt(gradient)
+    if gradient <= doubt:  # the unit is constant here
+        return 1 if constant > doubt else 0, 1 if 0.0 < abs(constant) <= doubt else 0
+    scale, at = 1.0 / gradient, base + (dim + m) * k
+    constant *= scale
+    for v in range(k):
+        polytope[at + v] = constant
+    for c in range(dim):
+        slope = rows[(c + 1) * width + i] * scale
+        for v in range(k):
+            polytope[at + v] += slope * polytope[base + c * k + v]
+    return verdict(polytope, at, k, tolerance)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _enter(net, prefix, trail, tolerance):  # type: ignore[no-untyped-def]
+    """Begin a stage; returns False if there is not enough room to do so."""
+    cursor, numbers, sums = trail.cursor, trail.numbers, trail.sums
+    stage, k, dim = cursor[STAGE], cursor[CORNERS], cursor[DIM]
+    first, width = net.unit_start[stage], net.unit_start[stage + 1] - net.unit_start[stage]
+    begin, end = net.decision_start[stage], min(net.decision_start[stage + 1], cursor[STOP])
+    if trail.polytope.size < 2 * (dim + end - begin) * k:
+        cursor[WANT_FLOATS] = (dim + end - begin) * k
+        return False
+    following = stage + 1 < cursor[STAGES]
+    copy_run(sums, 0, trail.maps, (dim + 1) * first, (dim + 1) * width)
+    rows = trail.maps[(dim + 1) * first : (dim + 1) * (first + width)]
+    doubts = net.weight_size[first : first + width] * (NEGLIGIBLE * numbers[SIZE])
+    survey(
+        trail.polytope, cursor[BASE], k, dim, k, rows, doubts, tolerance, trail.middle, trail.reach
+    )
+    cursor[NEXT] = 0
+    done = _sort_out(
+        cursor, numbers, trail.word, trail.polytope, trail.listed, trail.decided, prefix, rows,
+        trail.middle, trail.reach, doubts, net.threshold, net.unit, tolerance, begin, end,
+        following,
+    )  # fmt: skip
+    if following:
+        for unit in range(net.decided_end[stage], first + width):
+            trail.decided[done] = unit
+            done += 1
+        cursor[NEXT] = (dim + 1) * (net.unit_start[stage + 2] - net.unit_start[stage + 1])
+        begin_sums(net, stage + 1, sums)
+        numbers[SIZE] = add_units(net, stage, trail.decided, done, trail.word, trail.maps, sums)
+    return True
+
+
+# sizes: kernel, the loop over all decisions of a stage is hot and shares a dozen numbers
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def _sort_out(  # type: ignore[no-untyped-def]
+    cursor, numbers, word, polytope, listed, decided, prefix, rows, middle, reach, doubts,
+    threshold, unit, tolerance, begin, end, following,
+):  # fmt: skip
+    """List the decisions that cut the polytope, settle the others; count the units then decided."""
+    base, k, dim = cursor[BASE], cursor[CORNERS], cursor[DIM]
+    width, first, forced = doubts.size, unit[begin], cursor[FORCED]
+    cursor[TESTS] += end - begin
+    cursor[STATE] = CUT
+    m, done, listed_before = 0, 0, 0
+    for d in range(begin, end):
+        i = unit[d] - first
+        offset = middle[i] - threshold[d]
+        bit = 1 if offset > 0.0 else 0
+        if abs(offset) <= reach[i]:
+            bit, doubtful = _compare(
+                rows, threshold[d], i, width, polytope, base, k, dim, m, doubts[i], tolerance
+            )
+            cursor[AMBIGUOUS] += doubtful
+        if bit == BOTH:
+            listed[m] = d
+            m += 1
+        elif d < forced and bit != prefix[d]:
+            numbers[EXPLORED] += numbers[MASS]
+            cursor[STATE] = GONE
+            return 0
+        else:
+            _record(word, d, bit)
+        if following and (d + 1 == end or unit[d + 1] != unit[d]):
+            if m == listed_before:
+                decided[done] = unit[d]
+                done += 1
+            listed_before = m
+    cursor[LISTED] = m
+    return done
+
+
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def _lacks_room(cursor, polytope, store, lists, corners):  # type: ignore[no-untyped-def]
+    """Note what is too small for both parts of a cut, if anything is."""
+    needed = (cursor[DIM] + cursor[LISTED] - 1) * corners
+    end = cursor[STORED] + needed + cursor[NEXT]
+    if polytope.size < 2 * needed or store.size < end:
+        cursor[WANT_FLOATS] = max(needed, end)
+    if lists.size < cursor[LISTS] + cursor[LISTED] + corners:
+        cursor[WANT_INTS] = cursor[LISTS] + cursor[LISTED] + corners
+    return cursor[WANT_FLOATS] + cursor[WANT_INTS] > 0
+
+
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def _put_off(cursor, numbers, listed, sums, store, lists, frames, masses, k):  # type: ignore[no-untyped-def]
+    """Note what goes with the part above a cut, whose rows are in the store; halve the mass."""
+    m, n, p = cursor[LISTED] - 1, cursor[NEXT], cursor[PENDING]
+    begin = cursor[STORED] + (cursor[DIM] + m) * k
+    if n:
+        copy_run(sums, 0, store, begin, n)
+    for r in range(m):
+        lists[cursor[LISTS] + r] = listed[r]
+    numbers[MASS] /= 2.0
+    frames[p, 0], frames[p, 1], frames[p, 2] = cursor[STAGE], k, m
+    frames[p, 3], frames[p, 4] = cursor[DECISION], n
+    masses[p, 0], masses[p, 1] = numbers[MASS], numbers[SIZE]
+    cursor[PENDING], cursor[STORED] = p + 1, begin + n
+    cursor[LISTS] += m + (k if cursor[DIM] != 2 else 0)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def _take_pending(  # type: ignore[no-untyped-def]
+    cursor, numbers, word, polytope, masks, listed, verdicts, sums, store, lists, frames, masses,
+    tolerance,
+):  # fmt: skip
+    """Make the youngest pending polytope, which lies above its cut, the current one.
+
+    Of its rows only those that cut it are kept, with a verdict for each.
+    """
+    p, base, dim = cursor[PENDING] - 1, cursor[BASE], cursor[DIM]
+    k, m, n = frames[p, 1], frames[p, 2], frames[p, 4]
+    begin = cursor[STORED] - (dim + m) * k - n
+    cursor[PENDING], cursor[STORED] = p, begin
+    if dim != 2:
+        cursor[LISTS] -= k
+        at = masks.size // 2 if base else 0
+        for v in range(k):
+            masks[at + v] = lists[cursor[LISTS] + v]
+    cursor[LISTS] -= m
+    for r in range(m):
+        listed[r] = lists[cursor[LISTS] + r]
+    for i in range(dim * k):
+        polytope[base + i] = store[begin + i]
+    to = base + dim * k
+    begin += dim * k
+    for r in range(m):
+        verdicts[r], doubtful = verdict(store, begin, k, tolerance)
+        cursor[AMBIGUOUS] += doubtful
+        if verdicts[r] == BOTH:
+            for v in range(k):
+                polytope[to + v] = store[begin + v]
+            to += k
+        begin += k
+    if n:
+        copy_run(store, begin, sums, 0, n)
+    numbers[MASS], numbers[SIZE] = masses[p, 0], masses[p, 1]
+    _record(word, frames[p, 3], 1)
+    cursor[STAGE], cursor[CORNERS], cursor[LISTED], cursor[NEXT] = frames[p, 0], k, m, n
+    cursor[DECISION], cursor[STATE] = frames[p, 3], CUT
