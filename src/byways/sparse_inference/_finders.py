@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from byways.core.seeding import as_generator
 from byways.sparse_inference import _simple_orders as simple
+from byways.sparse_inference._anneal import anneal
 from byways.sparse_inference._ego import ego
+from byways.sparse_inference._greedy import greedy
 from byways.sparse_inference._order import EdgeOrder
 from byways.sparse_inference._simulate import POLICIES, simulate
 
@@ -22,7 +24,25 @@ if TYPE_CHECKING:
 
 __all__ = ["METHODS", "order_edges"]
 
-METHODS = ("auto", "destination", "source", "random", "blocked", "source_blocked", "ego")
+METHODS = (
+    "auto",
+    "destination",
+    "source",
+    "random",
+    "blocked",
+    "source_blocked",
+    "ego",
+    "greedy",
+    "anneal",
+)
+_PARAMETERS = {
+    "random": ("rng",),
+    "blocked": ("size",),
+    "source_blocked": ("size",),
+    "ego": ("window",),
+    "greedy": ("memory",),
+    "anneal": ("memory", "policy", "max_steps", "rng"),
+}
 
 
 def order_edges(
@@ -33,6 +53,7 @@ def order_edges(
     policy: str = "lru",
     size: int | None = None,
     window: int | None = None,
+    max_steps: int = 20_000,
     rng: int | np.random.Generator | None = 0,
 ) -> EdgeOrder:
     """Find an order of edges that keeps neuron values in fast memory.
@@ -41,14 +62,17 @@ def order_edges(
         graph: The network.
         method: ``"destination"``, ``"source"`` and ``"random"`` are the plain orders of a layered
             run; ``"blocked"`` and ``"source_blocked"`` work on blocks of targets or sources;
-            ``"ego"`` is greedy over all ready edges, across layers; ``"auto"`` simulates all of
-            them and takes the one with fewest I/Os.
+            ``"ego"`` is greedy over all ready edges, across layers, by what they share with the
+            last ones; ``"greedy"`` looks into a simulated cache; ``"anneal"`` improves the greedy
+            order by simulated annealing, for small networks; ``"auto"`` simulates all but the last
+            and takes the one with fewest I/Os.
         memory: Numbers that fast memory holds, at least 3; sets the sizes below.
-        policy: Under which ``"auto"`` compares: ``"lru"``, ``"min"`` or ``"rr"``.
+        policy: Under which ``"auto"`` and ``"anneal"`` compare: ``"lru"``, ``"min"`` or ``"rr"``.
         size: Vertices a block; half of fast memory if None (all but two of its places thrash under
             LRU when the blocks are sparse).
         window: Edges that EGO looks back; ``memory - 1`` if None.
-        rng: Seed of ``"random"``.
+        max_steps: Changes that ``"anneal"`` tries; each simulates the whole order.
+        rng: Seed of ``"random"`` and ``"anneal"``.
 
     Returns:
         The order. With ``"auto"`` its parameters hold the I/Os of every candidate.
@@ -75,17 +99,25 @@ def order_edges(
     back = places if window is None else _positive(window, "window", 1)
     if method == "auto":
         return _best(graph, memory, policy, size, window, rng)
+    if method == "anneal":
+        _positive(max_steps, "max_steps", 1)
     start = time.perf_counter()
-    finders: dict[str, tuple[Callable[[], NDArray[np.int64]], dict[str, Any]]] = {
-        "destination": (lambda: simple.destination(graph), {}),
-        "source": (lambda: simple.source(graph), {}),
-        "random": (lambda: simple.random(graph, as_generator(rng)), {"rng": _named(rng)}),
-        "blocked": (lambda: simple.blocked(graph, block), {"size": block}),
-        "source_blocked": (lambda: simple.source_blocked(graph, block), {"size": block}),
-        "ego": (lambda: ego(graph, min(back, max(graph.edges, 1))), {"window": back}),
+    finders: dict[str, Callable[[], NDArray[np.int64]]] = {
+        "destination": lambda: simple.destination(graph),
+        "source": lambda: simple.source(graph),
+        "random": lambda: simple.random(graph, as_generator(rng)),
+        "blocked": lambda: simple.blocked(graph, block),
+        "source_blocked": lambda: simple.source_blocked(graph, block),
+        "ego": lambda: ego(graph, min(back, max(graph.edges, 1))),
+        "greedy": lambda: greedy(graph, places),
+        "anneal": lambda: anneal(
+            graph, greedy(graph, places), places, POLICIES[policy], max_steps, as_generator(rng)
+        ),
     }
-    find, parameters = finders[method]
-    permutation = find()
+    permutation = finders[method]()
+    given = {"size": block, "window": back, "memory": memory, "policy": policy,
+             "max_steps": max_steps, "rng": _named(rng)}  # fmt: skip
+    parameters = {name: given[name] for name in _PARAMETERS.get(method, ())}
     return EdgeOrder(permutation, method, parameters, time.perf_counter() - start)
 
 
@@ -100,7 +132,7 @@ def _best(
     start, totals, best = time.perf_counter(), {}, None
     # EGO with a short window keeps to chains of neurons, with a long one to whole neighbourhoods.
     short = max((memory - 1) // 4, 1)
-    candidates = [(method, method, window) for method in METHODS[1:]]
+    candidates = [(method, method, window) for method in METHODS[1:] if method != "anneal"]
     candidates += [(f"ego, window {short}", "ego", short)] if window is None else []
     for name, method, back in candidates:
         order = order_edges(graph, method, memory=memory, size=size, window=back, rng=rng)
