@@ -15,7 +15,8 @@ from byways.core.optional import require
 require("torch", extra="torch", purpose="byways.parallel")
 
 from byways.parallel._associative import associative_scan
+from byways.parallel._backward import parallel_backward
 from byways.parallel._scan import scan
 from byways.parallel._solve import solve_recurrence
 
-__all__ = ["associative_scan", "scan", "solve_recurrence"]
+__all__ = ["associative_scan", "parallel_backward", "scan", "solve_recurrence"]

@@ -1,0 +1,113 @@
+"""``parallel_backward``: a model whose backward pass is solved as a recurrence."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from byways.parallel._links import Link, flattened, read_links
+from byways.parallel._scan_checks import check_strategy
+from byways.parallel._segments import Segment
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+__all__ = ["ParallelBackward", "parallel_backward"]
+
+
+class ParallelBackward(nn.Module):
+    """A sequential model whose runs of equal layers are computed together.
+
+    Made by :func:`parallel_backward`.
+
+    Attributes:
+        parts: Segments, and the layers that belong to none, in order.
+    """
+
+    def __init__(self, model: nn.Module, parts: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(parts)
+        # Not a submodule: its parameters are those of the parts already.
+        self._model = (model,)
+
+    @property
+    def model(self) -> nn.Module:
+        """The model that was given, with current weights, for saving or for anything else."""
+        return self._model[0]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute what the model computes."""
+        for part in self.parts:
+            x = part(x)
+        return x
+
+
+def parallel_backward(
+    model: nn.Module, *, strategy: str = "auto", stacked: bool = False
+) -> nn.Module:
+    """Give a module that computes what ``model`` does, with a parallel backward pass.
+
+    Runs of equal layers ``h -> a h + s g(W h + b)``, plain or residual, become one node of the
+    graph each: the forward pass keeps their states, the backward pass solves one affine recurrence
+    for all cotangents and gets all weight gradients from one product. What is no such layer is
+    called as before. Gradients go to the parameters of ``model``; of first order only.
+
+    Args:
+        model: An ``nn.Sequential`` of linear layers and activations (ReLU, tanh, sigmoid), and of
+            modules of your own that add such a layer to their input, scaled or not. A model without
+            any run of two such layers is refused.
+        strategy: How the recurrence is solved: ``"sequential"``, ``"blelloch"`` (BPPSA),
+            ``"pcr"`` (DeepPCR), ``"chunked"``, or ``"auto"``: step by step in a compiled loop,
+            which wins on a CPU for every width. A scan composes matrices, ``w`` times the work, and
+            wants about ``2 w`` processors.
+        stacked: Hold the weights of a run in one parameter, which makes optimiser and graph
+            independent of the depth. The layers of ``model`` then read from it; make the optimiser
+            from the parameters of the result.
+
+    Returns:
+        The module. ``.model`` gives the given one.
+
+    Raises:
+        TypeError: If ``model`` is not a module.
+        ValueError: If the strategy is unknown, or nothing in the model is a run of layers.
+
+    References:
+        Wang, Bai and Pekhimenko (2020), BPPSA. Danieli et al. (2023), DeepPCR.
+
+    Example:
+        >>> import torch
+        >>> _ = torch.manual_seed(0)
+        >>> layers = [m for _ in range(100) for m in (nn.Linear(4, 4), nn.Tanh())]
+        >>> net = nn.Sequential(*layers)
+        >>> fast, x = parallel_backward(net), torch.randn(3, 4)
+        >>> torch.allclose(fast(x), net(x))
+        True
+        >>> fast.parts[0].depth
+        100
+    """
+    check_strategy(strategy, None)
+    if not isinstance(model, nn.Module):
+        raise TypeError(f'"model" was of type {type(model).__name__}; it takes a torch.nn.Module')
+    parts: list[nn.Module] = []
+    for kind, group in groupby(read_links(flattened(model)), key=_kind):
+        members: list[Any] = list(group)
+        if kind is None or len(members) < 2:
+            for one in members:
+                parts += one.modules if isinstance(one, Link) else [one]
+        else:
+            parts.append(Segment(members, strategy, stacked))
+    if not any(isinstance(part, Segment) for part in parts):
+        raise ValueError(
+            f'"model" ({type(model).__name__}) has no run of two or more equal layers '
+            "h -> a h + s g(W h + b) with ReLU, tanh, sigmoid or no activation; there is nothing "
+            "to solve together"
+        )
+    return ParallelBackward(model, parts)
+
+
+def _kind(part: Link | nn.Module) -> tuple[Any, ...] | None:
+    return part.kind if isinstance(part, Link) else None
