@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from byways.runs._directory import RunDirectory, RunStatus
 from byways.runs._running import run_tasks
+from byways.runs._serving import serve_queue
 from byways.runs._tasks import Context, Result, StoredContext, Task
 
 __all__ = [
@@ -14,4 +15,5 @@ __all__ = [
     "StoredContext",
     "Task",
     "run_tasks",
+    "serve_queue",
 ]

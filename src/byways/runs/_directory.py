@@ -30,6 +30,7 @@ from byways.runs._files import sync_directory
 from byways.runs._journal import JournalWriter
 from byways.runs._manifest import Manifest
 from byways.runs._reader import Reader
+from byways.runs._tail import Tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
     from byways.runs._tasks import JSON, Context, Result, StoredContext
 
-__all__ = ["RunDirectory", "RunStatus"]
+__all__ = ["RunDirectory", "RunStatus", "worker_name"]
 
 _MANIFEST, _CONTEXT, _JOURNAL, _SHARDS = "manifest.json", "context.npz", "journal", "shards"
 _C = TypeVar("_C", bound="Context")
@@ -256,15 +257,23 @@ class RunDirectory:
         if self._closed:
             raise ValueError(f"{self._path} was closed; open it again to append results")
         if self._writer is None:
-            self._writer = JournalWriter(
-                self._path / _JOURNAL, self._path / _SHARDS, _worker_name()
-            )
+            self._writer = JournalWriter(self._path / _JOURNAL, self._path / _SHARDS, worker_name())
         self._writer.append(result)
 
     def flush(self) -> None:
         """Hand everything that was appended to the operating system."""
         if self._writer is not None and not self._closed:
             self._writer.flush()
+
+    def sync(self) -> None:
+        """Make everything that was appended survive the death of the machine."""
+        if self._writer is not None and not self._closed:
+            self._writer.flush()
+            self._writer.sync()
+
+    def follow(self) -> Tail:
+        """Follow the results of all writers, from the first on."""
+        return Tail(self._path / _JOURNAL, self._path / _SHARDS)
 
     def done_keys(self) -> set[str]:
         """Give the keys of the finished tasks.
@@ -368,7 +377,7 @@ def _check_free(root: Path) -> None:
         )
 
 
-def _worker_name() -> str:
+def worker_name() -> str:
     """Give a name that no other writer has: host, process and a random number."""
     host = re.sub(r"[^A-Za-z0-9-]+", "-", socket.gethostname())[:60].strip("-") or "host"
     return f"{host}-{os.getpid()}-{secrets.token_hex(4)}"

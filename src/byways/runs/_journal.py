@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from byways.core.errors import JournalError
-from byways.runs._files import sync_directory
+from byways.runs._files import name_file, sync_directory
 from byways.runs._shards import ShardWriter, encode_record
 from byways.runs._tasks import check_key
 
@@ -88,8 +88,13 @@ def parse_entry(line: bytes) -> Entry:
     return entry
 
 
-def read_journal(path: Path) -> Iterator[tuple[int, int, Entry]]:
+def read_journal(path: Path, number: int = 1, offset: int = 0) -> Iterator[tuple[int, int, Entry]]:
     """Read a journal, also while it grows; an unfinished last line is dropped.
+
+    Args:
+        path: The journal.
+        number: Number of the first line to read, counted from 1.
+        offset: Where that line begins.
 
     Yields:
         Line number from 1, offset of the line in the file, and the entry.
@@ -97,9 +102,9 @@ def read_journal(path: Path) -> Iterator[tuple[int, int, Entry]]:
     Raises:
         JournalError: If a finished line is broken.
     """
-    offset = 0
     with path.open("rb") as stream:
-        for number, line in enumerate(stream, 1):
+        stream.seek(offset)
+        for number, line in enumerate(stream, number):  # noqa: B020  one name for one thing
             if not line.endswith(b"\n"):
                 return
             try:
@@ -172,7 +177,8 @@ class JournalWriter:
             started = time.monotonic()
             if self._lines:
                 self._shards.flush()
-                self._write(b"".join(self._lines))
+                with name_file(self.path):
+                    self._write(b"".join(self._lines))
                 self._lines.clear()
                 self._waiting = 0
             self._flushed = time.monotonic()
@@ -196,7 +202,8 @@ class JournalWriter:
         """Make what was flushed durable: the shards first, then the journal that names them."""
         with self._lock:
             self._shards.sync()
-            os.fsync(self._handle)
+            with name_file(self.path):
+                os.fsync(self._handle)
             if not self._named:
                 sync_directory(self.path.parent)
                 self._named = True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import secrets
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from byways.core.errors import JournalError, RunMismatchError
+from byways.runs._files import move_to_free_name
 from byways.runs._tasks import JSON
 
 __all__ = ["FORMAT", "Manifest"]
@@ -56,7 +56,7 @@ class Manifest:
                 stream.write(text.encode())
                 stream.flush()
                 os.fsync(stream.fileno())
-            _move(draft, path)
+            move_to_free_name(draft, path)
         finally:
             draft.unlink(missing_ok=True)
 
@@ -129,13 +129,3 @@ def _flat(manifest: Manifest) -> dict[str, Any]:
         else:
             values[name] = value
     return values
-
-
-def _move(draft: Path, path: Path) -> None:
-    """Rename a draft to a name that must be free."""
-    with contextlib.suppress(OSError):  # no hard links on this file system
-        os.link(draft, path)
-        return
-    if path.exists():
-        raise FileExistsError(f"{str(path)!r} exists already")
-    draft.replace(path)

@@ -81,6 +81,15 @@ class Reader:
                 entry = _entry_at(files, index[key])
                 yield Result(key, entry.seconds, entry.counts, self._arrays(files, entry))
 
+    def result(self, entry: Entry) -> Result:
+        """Read the result of one entry, from files as they are now.
+
+        Raises:
+            JournalError: If its shard is damaged or not there.
+        """
+        with contextlib.closing(_OpenFiles()) as files:
+            return Result(entry.key, entry.seconds, entry.counts, self._arrays(files, entry))
+
     def _arrays(self, files: _OpenFiles, entry: Entry) -> dict[str, NDArray[Any]] | None:
         """Read and check the arrays of one entry."""
         if entry.shard is None:

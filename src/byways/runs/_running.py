@@ -11,6 +11,7 @@ from byways.core.progress import Listener, as_progress
 from byways.runs._chunks import run_task
 from byways.runs._executors import GivenExecutor, OwnPool, check_executor, count_workers
 from byways.runs._ledger import Ledger
+from byways.runs._offering import QueuePool, check_queue
 from byways.runs._tasks import Context, Result, Task
 from byways.runs._window import TaskQueue, Window
 
@@ -35,6 +36,8 @@ def run_tasks(
     progress: bool | Listener = False,
     window: int | None = None,
     retries: int = 1,
+    queue: str | None = None,
+    until: float | None = None,
 ) -> Generator[tuple[Task, Result], None, None]:
     """Run tasks on one process or many, and give each result as it arrives.
 
@@ -64,6 +67,11 @@ def run_tasks(
         window: Number of chunks submitted at a time; None means 2 * workers + 2, or 64 on a given
             executor.
         retries: How often a chunk is tried again after its worker died.
+        queue: Instead of workers or an executor, hand the tasks to workers that are started by
+            themselves (``serve_queue``) and see the same run directory: ``"folder"`` for a queue
+            in it, the address of an AMQP broker, or ``"amqp"`` for the one in BYWAYS_AMQP_URL.
+        until: Time (seconds since the epoch) after which no result is waited for any more, even if
+            no worker ever comes; the generator ends without those that are missing.
 
     Returns:
         A generator of pairs (task, result), in the order in which they finish.
@@ -99,19 +107,24 @@ def run_tasks(
     _check_whole(retries, "retries", 0)
     if window is not None:
         _check_whole(window, "window", 1)
+    if queue is not None:
+        check_queue(queue, workers, executor, journal)
     digest = _digest(context, journal)
     total = len(tasks) if isinstance(tasks, Sized) else None
-    ledger = Ledger(journal, as_progress(progress), total)
-    queue = TaskQueue(tasks, journal.done_keys() if journal is not None else (), ledger)
-    if executor is None and number == 1:
-        return _closing(_inline(work, context, queue, ledger), ledger)
+    # The workers of a queue write their results themselves.
+    ledger = Ledger(journal if queue is None else None, as_progress(progress), total)
+    waiting = TaskQueue(tasks, journal.done_keys() if journal is not None else (), ledger)
+    if executor is None and number == 1 and queue is None:
+        return _closing(_inline(work, context, waiting, ledger), ledger)
 
     def start() -> Pool:
+        if queue is not None and journal is not None:
+            return QueuePool(queue, journal)
         if executor is None:
             return OwnPool(work, context, digest, number)
         return GivenExecutor(executor, work, context, digest, journal)
 
-    return _closing(_pooled(start, queue, ledger, window, retries), ledger)
+    return _closing(_pooled(start, waiting, ledger, window, retries, until), ledger)
 
 
 def _inline(
@@ -126,10 +139,15 @@ def _inline(
 
 
 def _pooled(
-    start: Callable[[], Pool], queue: TaskQueue, ledger: Ledger, size: int | None, retries: int
+    start: Callable[[], Pool],
+    queue: TaskQueue,
+    ledger: Ledger,
+    size: int | None,
+    retries: int,
+    until: float | None,
 ) -> Generator[tuple[Task, Result], None, None]:
     """Run everything on a pool, which starts when the first result is asked for."""
-    yield from Window(start(), queue, ledger, size, retries).results()
+    yield from Window(start(), queue, ledger, size, retries, until).results()
 
 
 def _closing(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from concurrent.futures import BrokenExecutor, CancelledError
 from dataclasses import dataclass
@@ -103,10 +104,17 @@ class Window:
         ledger: Where results are written down.
         size: Number of chunks submitted at a time, or None for the pool's own.
         retries: How often a chunk is submitted again after its worker died.
+        until: Time since the epoch after which nothing is waited for, or None.
     """
 
     def __init__(
-        self, pool: Pool, queue: TaskQueue, ledger: Ledger, size: int | None, retries: int
+        self,
+        pool: Pool,
+        queue: TaskQueue,
+        ledger: Ledger,
+        size: int | None,
+        retries: int,
+        until: float | None = None,
     ) -> None:
         self._pool = pool
         self._queue = queue
@@ -114,6 +122,7 @@ class Window:
         self._size = size or pool.window
         self._most = max(_LEAST_CHUNK, _PENDING_TASKS // self._size)
         self._retries = retries
+        self._until = until
         self._again: deque[_Chunk] = deque()
         self._running: dict[Future[Reply], _Chunk] = {}
         self._arrived: SimpleQueue[Future[Reply]] = SimpleQueue()
@@ -123,7 +132,10 @@ class Window:
         complete = False
         try:
             while self._fill():
-                pairs = self._collect(self._wait())
+                arrived = self._wait()
+                if arrived is None:
+                    return
+                pairs = self._collect(arrived)
                 self._fill()  # the workers go on while the caller looks at the results
                 yield from pairs
             complete = True
@@ -156,13 +168,22 @@ class Window:
         tasks = self._queue.chunk(self._pool.target, self._most)
         return _Chunk(tasks) if tasks else None
 
-    def _wait(self) -> Future[Reply]:
-        """Wait for a chunk; nothing stays unflushed while workers take their time."""
+    def _wait(self) -> Future[Reply] | None:
+        """Wait for a chunk; nothing stays unflushed while workers take their time.
+
+        None if there is no more time to wait.
+        """
         while True:
+            timeout = _FLUSH_SECONDS if self._ledger.unflushed else None
+            if self._until is not None:
+                left = max(self._until - time.time(), 0.0)
+                timeout = left if timeout is None else min(left, timeout)
             try:
-                return self._arrived.get(timeout=_FLUSH_SECONDS if self._ledger.unflushed else None)
+                return self._arrived.get(timeout=timeout)
             except Empty:
                 self._ledger.flush()
+            if self._until is not None and time.time() >= self._until:
+                return None
 
     def _collect(self, future: Future[Reply]) -> list[tuple[Task, Result]]:
         """Write down what a chunk gave; put back what it did not do."""
