@@ -21,13 +21,14 @@ from tests.cli.conftest import Run
 
 DOMAIN = ["--around", "--box", "--clip", "--eps", "--slice", "--whole-space"]
 QUESTION = [*DOMAIN, "--example", "--input-shape", "--method", "--solver", "--tolerance"]
-LIMITS = ["--max-regions", "--time-limit", "--workers"]
+LIMITS = ["--max-regions", "--time-limit", "--workers", "--queue", "--scheduler"]
 FILES = ["--plot", "--points", "--save"]
 FROZEN = {
     "regions": ["NETWORK", *QUESTION, *LIMITS, *FILES, "--run-dir", "--json", "--debug"],
     "count": ["NETWORK", *QUESTION, *LIMITS, "--run-dir", "--json", "--debug"],
     "resume": ["DIRECTORY", *LIMITS, *FILES, "--json", "--debug"],
     "report": ["PLACE", *FILES, "--csv", "--json", "--debug"],
+    "worker": ["DIRECTORY", "--queue", "--lease", "--idle", "--debug"],
 }
 
 

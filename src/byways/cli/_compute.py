@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
+from byways.cli._elsewhere import Crew, quiet
 from byways.cli._errors import Misuse, as_misuse
 from byways.cli._progress import LiveLine
 from byways.core.errors import RunMismatchError
@@ -12,15 +13,27 @@ from byways.regions._bounds import refuse_if_astronomical
 from byways.regions._gather import Answer, Limits, Manner, gather
 from byways.regions._gather import recall as recall_run
 from byways.regions._question import Question
+from byways.regions._work import work
 from byways.runs import RunDirectory
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-    from byways.cli._options import LimitOptions, MethodOptions
+    from byways.cli._options import ElsewhereOptions, LimitOptions, MethodOptions
     from byways.core.chain import LayerChain
+    from byways.runs import Result, Task
 
-__all__ = ["answer", "ask", "count_earlier", "limits", "load_question", "recall", "worker_count"]
+__all__ = [
+    "answer",
+    "ask",
+    "count_earlier",
+    "job",
+    "limits",
+    "load_question",
+    "recall",
+    "worker_count",
+]
 
 
 def ask(chain: LayerChain, domain: object, options: MethodOptions, *, listing: bool) -> Question:
@@ -64,6 +77,11 @@ def worker_count(text: str) -> int | None:
     return int(text)
 
 
+def crew(workers: str, elsewhere: ElsewhereOptions, run_dir: Path | None) -> Crew:
+    """Check who shall compute."""
+    return Crew(worker_count(workers), run_dir, elsewhere)
+
+
 def count_earlier(question: Question, run_dir: Path | None) -> int:
     """Count the tasks that earlier sessions left in a run directory.
 
@@ -98,9 +116,7 @@ def _compare(stored: Question, asked: Question, run_dir: Path) -> None:
             )
 
 
-def answer(
-    question: Question, bounds: Limits, *, workers: int | None, run_dir: Path | None, refuse: bool
-) -> Answer:
+def answer(question: Question, bounds: Limits, who: Crew, *, refuse: bool) -> Answer:
     """Compute, with a live line on standard error.
 
     Raises:
@@ -108,8 +124,12 @@ def answer(
     """
     if refuse:
         refuse_if_astronomical(question, bounds)
-    with LiveLine() as line:
-        return gather(question, bounds, Manner(workers, None, run_dir, line))
+    quiet()
+    with who.executor() as executor:
+        who.tell_how()
+        with LiveLine() as line:
+            manner = Manner(who.workers, executor, who.run_dir, line, who.options.queue)
+            return gather(question, bounds, manner)
 
 
 def load_question(run_dir: Path) -> Question:
@@ -137,3 +157,11 @@ def recall(question: Question, run_dir: Path) -> Answer:
     """Put together what a run directory holds, without going on."""
     with RunDirectory.open(run_dir) as run:
         return recall_run(question, run)
+
+
+def job() -> tuple[Callable[[Question, Task], Result], Callable[[Path], Question]]:
+    """Give what a worker needs besides a run directory: how to work, and how to load the question.
+
+    There is one pass that hands out work; a second one makes this a choice by ``pass_name``.
+    """
+    return work, Question.load

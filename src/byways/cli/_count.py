@@ -5,6 +5,7 @@ from __future__ import annotations
 from byways.cli._options import (
     Debug,
     DomainOptions,
+    ElsewhereOptions,
     Json,
     LimitOptions,
     MethodOptions,
@@ -26,6 +27,7 @@ def count(
     how: MethodOptions = MethodOptions(),  # noqa: B008
     limits: LimitOptions = LimitOptions(),  # noqa: B008
     workers: Workers = "1",
+    elsewhere: ElsewhereOptions = ElsewhereOptions(),  # noqa: B008
     run_dir: RunDir = None,
     json: Json = False,
     debug: Debug = False,
@@ -36,7 +38,7 @@ def count(
 
     found = _inputs.read_source(network, source)
     question = _compute.ask(found.chain, _inputs.read_domain(domain, found), how, listing=False)
-    bounds, number = _compute.limits(limits), _compute.worker_count(workers)
+    bounds, who = _compute.limits(limits), _compute.crew(workers, elsewhere, run_dir)
     earlier = _compute.count_earlier(question, run_dir)
-    answer = _compute.answer(question, bounds, workers=number, run_dir=run_dir, refuse=True)
+    answer = _compute.answer(question, bounds, who, refuse=True)
     return Outputs(json=json, run_dir=run_dir).give(question, answer, found, earlier=earlier)

@@ -15,7 +15,7 @@ COMPLETE, ERROR, MISUSE, PARTIAL = range(4)
 
 _OPTIONS = (
     "max_regions", "time_limit", "run_dir", "input_shape", "tolerance", "workers", "method",
-    "solver", "eps", "clip",
+    "solver", "eps", "clip", "queue", "lease", "idle",
 )  # fmt: skip
 _PHRASES = (
     (r"Box\.around\(x, eps\)", "--around FILE --eps E"),

@@ -81,6 +81,8 @@ def _app() -> App:
     from byways.cli._regions import EPILOGUE, regions
     from byways.cli._report import report
     from byways.cli._resume import resume
+    from byways.cli._worker import EPILOGUE as WORKER_EPILOGUE
+    from byways.cli._worker import worker
 
     app = App(
         name="byways",
@@ -93,6 +95,7 @@ def _app() -> App:
     app.command(count, help_epilogue="Example: byways count --example tent", sort_key=2)
     app.command(resume, help_epilogue="Example: byways resume runs/digits --workers 2", sort_key=3)
     app.command(report, help_epilogue="Example: byways report runs/digits --json", sort_key=4)
+    app.command(worker, help_epilogue=WORKER_EPILOGUE, sort_key=5)
     return app
 
 
@@ -103,7 +106,7 @@ def _fail(error: Exception, code: int, words: Sequence[str]) -> int:
     text = _reword(error) if isinstance(error, CycloptsError) else explain(error)
     if isinstance(error, CycloptsError):
         command = next((word for word in words if not word.startswith("-")), "")
-        known = command in {"regions", "count", "resume", "report"}
+        known = command in {"regions", "count", "resume", "report", "worker"}
         text += f" See: byways {command + ' ' if known else ''}--help"
     elif code == ERROR and not _is_expected(error):
         text = f"{type(error).__name__}: {text} (this should not happen; --debug shows where)"

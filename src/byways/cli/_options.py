@@ -13,7 +13,10 @@ __all__ = [
     "Debug",
     "Directory",
     "DomainOptions",
+    "ElsewhereOptions",
+    "Idle",
     "Json",
+    "Lease",
     "LimitOptions",
     "MethodOptions",
     "Network",
@@ -22,6 +25,7 @@ __all__ = [
     "Points",
     "RunDir",
     "Save",
+    "Source",
     "SourceOptions",
     "Workers",
 ]
@@ -44,6 +48,13 @@ RunDir = Annotated[
 ]
 Workers = Annotated[
     str, Parameter(group=_RUN, help='Number of processes, or "all" for all cores.', metavar="N")
+]
+Source = Annotated[
+    str, Parameter(help='Where tasks come from: "folder", "amqp" or amqp://...', metavar="WHERE")
+]
+Lease = Annotated[float, Parameter(help="Silence after which others take a task.", metavar="S")]
+Idle = Annotated[
+    float | None, Parameter(help="Leave after so many seconds without a task.", metavar="S")
 ]
 Json = Annotated[
     bool,
@@ -142,4 +153,22 @@ class LimitOptions:
     max_regions: Annotated[int | None, Parameter(help="Stop after this many.", metavar="N")] = None
     time_limit: Annotated[
         float | None, Parameter(help="Stop after this many seconds.", metavar="S")
+    ] = None
+
+
+@Parameter(name="*", group=_RUN)
+@dataclass(frozen=True, slots=True)
+class ElsewhereOptions:
+    """Who computes, instead of processes of our own."""
+
+    queue: Annotated[
+        str | None,
+        Parameter(
+            help='Leave the work to byways worker: "folder", or amqp://USER:PASSWORD@HOST.',
+            metavar="WHERE",
+        ),
+    ] = None
+    scheduler: Annotated[
+        str | None,
+        Parameter(help="Work on the Dask cluster of this scheduler.", metavar="tcp://HOST:PORT"),
     ] = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from byways.cli._options import (
     Debug,
     DomainOptions,
+    ElsewhereOptions,
     Json,
     LimitOptions,
     MethodOptions,
@@ -36,6 +37,7 @@ def regions(
     how: MethodOptions = MethodOptions(),  # noqa: B008
     limits: LimitOptions = LimitOptions(),  # noqa: B008
     workers: Workers = "1",
+    elsewhere: ElsewhereOptions = ElsewhereOptions(),  # noqa: B008
     run_dir: RunDir = None,
     plot: Plot = None,
     points: Points = None,
@@ -49,9 +51,9 @@ def regions(
 
     found = _inputs.read_source(network, source)
     question = _compute.ask(found.chain, _inputs.read_domain(domain, found), how, listing=True)
-    bounds, number = _compute.limits(limits), _compute.worker_count(workers)
+    bounds, who = _compute.limits(limits), _compute.crew(workers, elsewhere, run_dir)
     outputs = Outputs(json=json, plot=plot, points=points, save=save, run_dir=run_dir)
     picture = outputs.prepare(question, found)
     earlier = _compute.count_earlier(question, run_dir)
-    answer = _compute.answer(question, bounds, workers=number, run_dir=run_dir, refuse=True)
+    answer = _compute.answer(question, bounds, who, refuse=True)
     return outputs.give(question, answer, found, picture=picture, earlier=earlier)

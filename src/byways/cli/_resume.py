@@ -5,6 +5,7 @@ from __future__ import annotations
 from byways.cli._options import (
     Debug,
     Directory,
+    ElsewhereOptions,
     Json,
     LimitOptions,
     Plot,
@@ -22,6 +23,7 @@ def resume(
     *,
     limits: LimitOptions = LimitOptions(),  # noqa: B008  frozen
     workers: Workers = "1",
+    elsewhere: ElsewhereOptions = ElsewhereOptions(),  # noqa: B008
     plot: Plot = None,
     points: Points = None,
     save: Save = None,
@@ -34,10 +36,10 @@ def resume(
 
     question = _compute.load_question(directory)
     found = _inputs.known_example(question.chain)
-    bounds, number = _compute.limits(limits), _compute.worker_count(workers)
+    bounds, who = _compute.limits(limits), _compute.crew(workers, elsewhere, directory)
     outputs = Outputs(json=json, plot=plot, points=points, save=save, run_dir=directory)
     picture = outputs.prepare(question, found)
     earlier = _compute.count_earlier(question, directory)
     # Whoever resumes has seen the share explored, and can stop again without loss: no refusal.
-    answer = _compute.answer(question, bounds, workers=number, run_dir=directory, refuse=False)
+    answer = _compute.answer(question, bounds, who, refuse=False)
     return outputs.give(question, answer, found, picture=picture, earlier=earlier)

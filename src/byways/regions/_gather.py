@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["Answer", "Limits", "Manner", "gather", "recall"]
 
 _PASS = "regions"
+# Workers elsewhere look at the clock themselves; this long their last results may be on the way.
+_LATE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ class Manner:
     executor: Executor | None = None
     run_dir: str | Path | None = None
     progress: bool | Listener = False
+    queue: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -155,9 +158,12 @@ def _results(
             workers=manner.workers,
             executor=manner.executor,
             journal=journal,
+            queue=None if journal is None else manner.queue,
+            until=None if deadline is None or not elsewhere else deadline + _LATE_SECONDS,
         )
 
-    if type(manner.workers) is not int or manner.workers != 1 or manner.executor is not None:
+    elsewhere = manner.executor is not None or manner.queue is not None
+    if type(manner.workers) is not int or manner.workers != 1 or elsewhere:
         start((), journal)  # refuses wrong workers and executors before anything is computed
     plan = _plan(question, known, deadline, limits.max_regions)
     yield plan
