@@ -34,24 +34,7 @@ class Forward(nn.Module):
 
 @pytest.mark.parametrize(
     "module",
-    [
-        nn.GELU(),
-        nn.Tanh(),
-        nn.Sigmoid(),
-        nn.SiLU(),
-        nn.Softmax(dim=1),
-        nn.Hardswish(),
-        nn.MaxPool1d(2),
-        nn.MaxPool2d(2),
-        nn.LayerNorm(4),
-        nn.RNN(4, 4),
-        nn.LSTM(4, 4),
-        nn.GRU(4, 4),
-        nn.ELU(),
-        nn.ConvTranspose2d(1, 1, 2),
-        nn.MultiheadAttention(4, 1),
-        nn.ReflectionPad1d(1),
-    ],
+    [nn.ConvTranspose2d(1, 1, 2), nn.ReflectionPad1d(1), nn.Upsample(2), nn.PixelShuffle(1)],
     ids=lambda module: type(module).__name__,
 )
 def test_unsupported_module_is_named_with_path_and_type(module: nn.Module) -> None:
@@ -60,6 +43,42 @@ def test_unsupported_module_is_named_with_path_and_type(module: nn.Module) -> No
     with pytest.raises(ConversionError, match=rf'module "1\.1" \({kind}\) .*replace it.*{LISTED}'):
         as_chain(net)
     with pytest.raises(ConversionError, match=rf"the {kind} is not .*{LISTED}"):
+        as_chain(module.eval())
+
+
+SMOOTH = (
+    "is smooth, so that the network has no regions.*Use ReLU.*PiecewiseLinear.*take the network as"
+)
+NORM = "divides by a norm or a variance.*BatchNorm in eval mode.*take the network as"
+RECURRENT = "is recurrent: .*Unroll it.*byways.parallel"
+PRODUCT = "multiplies values of the network with each other.*before and after it"
+BY_NAME: list[tuple[nn.Module, str]] = [
+    *((make(), SMOOTH) for make in (nn.GELU, nn.Tanh, nn.Sigmoid, nn.SiLU, nn.ELU, nn.Softplus)),
+    *((make(), SMOOTH) for make in (nn.SELU, nn.CELU, nn.Mish, nn.LogSigmoid, nn.Softsign)),
+    (nn.Softmax(dim=1), SMOOTH),
+    (nn.LogSoftmax(dim=1), SMOOTH),
+    (nn.Hardswish(), r"is piecewise quadratic: x times hardsigmoid\(x\)\. Use ReLU.*Hardsigmoid"),
+    (nn.Hardshrink(), "jumps, so that it is not continuous"),
+    (nn.LayerNorm(4), NORM),
+    (nn.GroupNorm(2, 4), NORM),
+    (nn.InstanceNorm1d(4), NORM),
+    (nn.RMSNorm(4), NORM),
+    (nn.RNN(4, 4), RECURRENT),
+    (nn.LSTM(4, 4), RECURRENT),
+    (nn.GRU(4, 4), RECURRENT),
+    (nn.MultiheadAttention(4, 1), PRODUCT),
+    (nn.GLU(), PRODUCT),
+]
+
+
+@pytest.mark.parametrize(
+    ("module", "message"), BY_NAME, ids=[type(module).__name__ for module, _ in BY_NAME]
+)
+def test_what_no_chain_can_do_is_refused_with_alternatives(module: nn.Module, message: str) -> None:
+    kind = type(module).__name__
+    with pytest.raises(ConversionError, match=rf'module "1" \({kind}\) {message}'):
+        as_chain(nn.Sequential(nn.Linear(4, 4), module).eval())
+    with pytest.raises(ConversionError, match=rf"the {kind} {message}"):
         as_chain(module.eval())
 
 
@@ -84,20 +103,25 @@ def test_dropout_that_drops_nothing_may_be_in_training_mode() -> None:
     assert as_chain(nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.0))).widths == (4, 4)
 
 
-@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
-def test_padding_mode_is_named(mode: str) -> None:
-    conv = nn.Conv2d(1, 1, 3, padding=1, padding_mode=mode)
-    with pytest.raises(
-        ConversionError, match=f"Conv2d has padding_mode='{mode}'; use padding_mode"
-    ):
-        as_chain(conv, (1, 4, 4))
+@pytest.mark.parametrize("pool", [nn.MaxPool1d(2), nn.AdaptiveMaxPool1d(2)])
+def test_pooling_needs_an_axis_to_pool_along(pool: nn.Module) -> None:
+    with pytest.raises(ShapeError, match=rf"{type(pool).__name__}\) works on channels and 1 more"):
+        as_chain(nn.Sequential(nn.Linear(4, 4), pool))
 
 
-def test_prelu_with_different_slopes_is_refused() -> None:
-    prelu = nn.PReLU(4)
+@pytest.mark.parametrize(
+    "pool", [nn.MaxPool2d(2, return_indices=True), nn.AdaptiveMaxPool2d(2, return_indices=True)]
+)
+def test_pooling_that_returns_indices_is_refused(pool: nn.Module) -> None:
+    with pytest.raises(ConversionError, match="returns indices; set return_indices=False"):
+        as_chain(pool, (1, 4, 4))
+
+
+def test_prelu_with_too_many_slopes() -> None:
+    prelu = nn.PReLU(3)
     with torch.no_grad():
         prelu.weight[0] = 0.5
-    with pytest.raises(ConversionError, match=r'"1" \(PReLU\) has 4 slopes that differ; make them'):
+    with pytest.raises(ShapeError, match=r"\(PReLU\) has 3 slopes, but the shape here is \(4,\)"):
         as_chain(nn.Sequential(nn.Linear(4, 4), prelu))
 
 
@@ -106,19 +130,31 @@ def _pick(m: Any, x: torch.Tensor) -> Any:
 
 
 FORWARDS: dict[str, tuple[Callable[[Any, torch.Tensor], Any], str]] = {
-    "residual": (lambda m, x: m.b(m.a(x)) + x, r'node "add" \(add\) joins two .*residual'),
-    "residual after relu": (lambda m, x: torch.add(m.a(x), x), r'node "add" \(add\) joins two'),
-    "square": (lambda m, x: m.a(x) * m.b(x), "uses one from before the last layer"),
-    "concat": (lambda m, x: torch.cat([x, m.a(x)], 1), r'node "cat" \(cat\) joins two values'),
-    "branch": (lambda m, x: (m.a(x), m.b(x))[1] + m.a(x), "from before the last layer"),
-    "two outputs": (lambda m, x: (m.a(x), m.b(x)), "from before the last layer"),
-    "sigmoid": (lambda m, x: torch.sigmoid(m.a(x)), r'node "sigmoid" \(sigmoid\) is not a piec'),
-    "tanh method": (lambda m, x: m.a(x).tanh(), r'node "tanh" \(tanh\) is not a piecewise-linear'),
-    "gelu": (lambda m, x: nnf.gelu(m.a(x)), r'node "gelu" \(gelu\) is not a piecewise-linear'),
-    "max_pool": (lambda m, x: nnf.max_pool1d(x, 2), r'node "max_pool1d" \(max_pool1d\) is not'),
-    "softmax": (lambda m, x: nnf.softmax(m.a(x), 1), r'node "softmax" \(softmax\) is not'),
-    "permute": (lambda m, x: x.view(-1, 2, 2).permute(0, 2, 1), r'node "permute" \(permute\)'),
-    "slice": (lambda m, x: m.a(x)[:, :2], r'node "getitem" \(getitem\) is not a piecewise-linear'),
+    "square": (lambda m, x: m.a(x) * m.b(x), "joins values .* otherwise than by a sum"),
+    "two outputs": (lambda m, x: (m.a(x), m.b(x)), r'node "output" \(output\) gives 2 values'),
+    "sigmoid": (lambda m, x: torch.sigmoid(m.a(x)), r'node "sigmoid" \(sigmoid\) is smooth.*Use'),
+    "tanh method": (lambda m, x: m.a(x).tanh(), r'node "tanh" \(tanh\) is smooth.*Use ReLU'),
+    "gelu": (lambda m, x: nnf.gelu(m.a(x)), r'node "gelu" \(gelu\) is smooth.*Use ReLU'),
+    "hardswish": (lambda m, x: nnf.hardswish(m.a(x)), "is piecewise quadratic"),
+    "layer_norm": (lambda m, x: nnf.layer_norm(x, (4,)), r"\(layer_norm\) divides by a norm"),
+    "softmax": (lambda m, x: nnf.softmax(m.a(x), 1), r'node "softmax" \(softmax\) is smooth'),
+    "sum of other shapes": (
+        lambda m, x: x.view(-1, 2, 2) + m.a(x)[:, :3],
+        r"joins values of shapes \(2, 2\) and \(3,\), which do not fit",
+    ),
+    "concat of batches": (lambda m, x: torch.cat([x, m.a(x)]), "joins along the batch axis"),
+    "concat of other shapes": (
+        lambda m, x: torch.cat([x.view(-1, 2, 2), m.a(x)], 1),
+        r"joins the shapes \[\(2, 2\), \(4,\)\]",
+    ),
+    "cat with a constant": (lambda m, x: torch.cat([x, m.a.weight], 1), "in a way that is not"),
+    "scaled sum": (lambda m, x: torch.add(x, m.a(x), out=None), "calls add in a way that is not"),
+    "permuted batch": (lambda m, x: x.permute(1, 0), "the batch axis is moved"),
+    "sliced batch": (lambda m, x: x[0], "an index into the batch axis"),
+    "largest of all": (lambda m, x: torch.max(x), "the maximum of the whole batch"),
+    "largest of the batch": (lambda m, x: torch.amax(x, 0), "the batch axis"),
+    "split batch": (lambda m, x: torch.chunk(x, 2)[0], "the batch axis is split"),
+    "places of maxima": (lambda m, x: torch.max(x, 1).indices, "is not a step of a chain"),
     "power": (lambda m, x: m.a(x) ** 2, r'node "pow_1" \(pow\) is not a piecewise-linear'),
     "matmul": (lambda m, x: m.a(x) @ m.b.weight, r'node "matmul" \(matmul\) is not a piecewise'),
     "1 / x": (lambda m, x: 1 / m.a(x), r'node "truediv" \(truediv\) does not combine'),
@@ -153,7 +189,7 @@ FORWARDS: dict[str, tuple[Callable[[Any, torch.Tensor], Any], str]] = {
 @pytest.mark.parametrize("name", FORWARDS)
 def test_forward_that_is_no_chain_names_the_node(name: str) -> None:
     forward, message = FORWARDS[name]
-    with pytest.raises(ConversionError, match=message):
+    with pytest.raises((ConversionError, ShapeError), match=message):
         as_chain(Forward(forward), (4,))
 
 

@@ -1,71 +1,59 @@
-"""The builder that every door feeds: linear maps, activations and reshapes become a LayerChain."""
+"""The builder that every door feeds: linear maps, activations, reshapes, joins become a chain."""
 
 from __future__ import annotations
 
 import math
-import sys
-import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from byways.core.activations import PiecewiseLinear, absolute, clamp, identity, relu
+from byways.core.activations import PerUnit, PiecewiseLinear, identity
 from byways.core.arrays import finite
 from byways.core.chain import Layer, LayerChain
 from byways.core.errors import ShapeError
-from byways.core.maps import ConvMap, DenseMap, LinearMap, SparseMap
+from byways.core.maps import LinearMap, SparseMap
+from byways.networks._merging import canonical, composed
 from byways.networks._shapes import Windows, conv_map, flattened, pool_map, reshaped
+from byways.networks._values import (
+    Step,
+    Value,
+    beside,
+    diagonal,
+    form,
+    plain_map,
+    repeated,
+    scaled,
+    selection,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from numpy.typing import NDArray
+    from scipy.sparse import csr_array
+
     from byways.networks._shapes import Array, Batch, Pads, Shape
 
-__all__ = ["ChainBuilder", "limited", "warn_of_short_numbers"]
-
-
-def warn_of_short_numbers(kinds: Iterable[str]) -> None:
-    """Warn, on the line that called this package, of weights with fewer than 24 bits."""
-    given = ", ".join(sorted(kinds))
-    level, frame = 1, sys._getframe()
-    while frame.f_back and (frame.f_globals.get("__package__") or "").startswith("byways"):
-        level, frame = level + 1, frame.f_back
-    if given:
-        warnings.warn(
-            f"the network has weights of type {given}; the chain, and so its regions, are those of "
-            "the float64 copy",
-            UserWarning,
-            stacklevel=level,
-        )
-
-
-def limited(low: float | None, high: float | None) -> PiecewiseLinear:
-    """Give the clamp between two limits; None or an infinite limit leaves its side open.
-
-    Raises:
-        ValueError: If the limits are not numbers in increasing order.
-    """
-    lower = None if low == -math.inf else low
-    upper = None if high == math.inf else high
-    return identity if lower is None and upper is None else clamp(lower, upper)
+__all__ = ["ChainBuilder"]
 
 
 @dataclass(slots=True)
 class _Draft:
-    """A layer whose activation may still come."""
+    """A layer that may still be merged with what follows."""
 
     map: LinearMap
     bias: Array | None
-    activation: PiecewiseLinear = identity
+    activation: PiecewiseLinear | PerUnit = identity
 
 
 class ChainBuilder:
     """Collects the steps of a network in the order in which they run.
 
-    Steps work on one point of shape ``shape``; the chain works on its C-order flattening. An
-    elementwise scale or shift is folded into the linear step right before it, if there is one.
+    Steps work on the current value, one point of shape ``shape``; the chain works on its C-order
+    flattening. An elementwise scale or shift is folded into the linear step right before it, if
+    there is one.
 
     Args:
         input_shape: Shape of one input, without the batch axis. None: taken from the first step
@@ -74,9 +62,24 @@ class ChainBuilder:
 
     def __init__(self, input_shape: Shape | None) -> None:
         self.input_shape = input_shape
-        self.shape = input_shape
+        self.value = Value(input_shape)
         self.where = "the network"
+        self._others: list[Value] = []
         self._drafts: list[_Draft] = []
+
+    @property
+    def shape(self) -> Shape | None:
+        """Shape of the current value."""
+        return self.value.shape
+
+    @shape.setter
+    def shape(self, shape: Shape | None) -> None:
+        self.value.shape = shape
+
+    def resume(self, value: Value, others: Iterable[Value] | None = None) -> None:
+        """Go on from a value; ``others`` will be needed later and are kept, None: as so far."""
+        self.value = Value(value.shape, value.steps)
+        self._others = self._others if others is None else list(others)
 
     @contextmanager
     def step(self, where: str) -> Iterator[None]:
@@ -127,16 +130,16 @@ class ChainBuilder:
             ShapeError: If the last axis does not have ``n`` entries.
         """
         rows, columns = weight.shape
-        if self.shape is None:
-            self.input_shape = self.shape = (columns,)
-        if self.shape[-1:] != (columns,):
+        self._begin((columns,))
+        if self.known_shape()[-1:] != (columns,):
             raise ShapeError(
                 f"{self.where} takes {columns} inputs along the last axis, but the shape here is "
                 f'{self.shape!r}; check "input_shape" and the layers before'
             )
-        copies = math.prod(self.shape[:-1])
+        outer = self.known_shape()[:-1]
+        copies = math.prod(outer)
         full = None if bias is None else np.tile(bias, copies)
-        self._add(_repeated(weight, copies), full, (*self.shape[:-1], rows))
+        self._add(repeated(weight, copies), full, (*outer, rows))
 
     def conv(
         self,
@@ -176,14 +179,14 @@ class ChainBuilder:
         Raises:
             ShapeError: If there are not that many channels.
         """
-        if self.shape is None:
-            self.input_shape = self.shape = (scale.size,)
-        if self.shape[:1] != (scale.size,):
+        self._begin((scale.size,))
+        shape = self.known_shape()
+        if shape[:1] != (scale.size,):
             raise ShapeError(
                 f"{self.where} takes {scale.size} channels, but the shape here is {self.shape!r}; "
                 'check "input_shape" and the layers before'
             )
-        column = (scale.size,) + (1,) * (len(self.shape) - 1)
+        column = (scale.size,) + (1,) * (len(shape) - 1)
         self.affine(scale.reshape(column), shift.reshape(column))
 
     def affine(self, scale: Array | float, shift: Array | float) -> None:
@@ -193,27 +196,112 @@ class ChainBuilder:
             ShapeError: If they do not broadcast to it.
         """
         factor, summand = self._spread(scale), self._spread(shift)
-        if not self._drafts or self._drafts[-1].activation is not identity:
-            self._drafts.append(_Draft(_diagonal(np.ones(factor.size)), None))
-        draft = self._drafts[-1]
+        *before, last = self.value.steps or (Step(diagonal(np.ones(factor.size))),)
+        linear, bias = last.map, last.bias
         if not (factor == 1.0).all():
-            draft.map = _scaled(draft.map, factor)
-            draft.bias = None if draft.bias is None else draft.bias * factor
-        draft.bias = summand if draft.bias is None else draft.bias + summand
+            linear = scaled(linear, factor)
+            bias = None if bias is None else bias * factor
+        bias = summand if bias is None else bias + summand
+        self.value.steps = (*before, Step(linear, bias))
 
-    def activate(self, activation: PiecewiseLinear) -> None:
-        """Apply a function elementwise."""
-        function = _canonical(activation)
+    def activate(self, activation: PiecewiseLinear | PerUnit) -> None:
+        """Apply a function elementwise, or one per unit of the flattened value."""
         size = math.prod(self.known_shape())
-        if function.is_identity:
+        function = canonical(activation) if isinstance(activation, PiecewiseLinear) else activation
+        if isinstance(function, PiecewiseLinear):
+            if function.is_identity:
+                return
+            if self._drafts and not self.value.steps and not self._others:
+                merged = composed(self._drafts[-1].activation, function)
+                if merged is not None:
+                    self._drafts[-1].activation = merged
+                    return
+        steps = self.value.steps or (Step(diagonal(np.ones(size))),)
+        if self._others:
+            self._activate_beside(function, size)
             return
-        if not self._drafts:
-            self._drafts.append(_Draft(_diagonal(np.ones(size)), None))
-        merged = _composed(self._drafts[-1].activation, function)
-        if merged is None:
-            self._drafts.append(_Draft(_diagonal(np.ones(size)), None, function))
-        else:
-            self._drafts[-1].activation = merged
+        self._drafts.extend(_Draft(step.map, step.bias) for step in steps)
+        self._drafts[-1].activation = function
+        self.value.steps = ()
+
+    def activate_channels(self, functions: Sequence[PiecewiseLinear]) -> None:
+        """Apply one function per channel, the first axis.
+
+        Raises:
+            ShapeError: If there are not that many channels.
+        """
+        self._begin((len(functions),))
+        shape = self.known_shape()
+        if shape[:1] != (len(functions),):
+            raise ShapeError(
+                f"{self.where} has {len(functions)} slopes, but the shape here is {shape!r}"
+            )
+        kinds = np.repeat(np.arange(len(functions)), math.prod(shape[1:]))
+        self.activate(PerUnit.of([canonical(function) for function in functions], kinds))
+
+    def add(self, other: Value, sign: float = 1.0) -> None:
+        """Add another value times a sign; shapes broadcast.
+
+        Raises:
+            ShapeError: If they do not.
+        """
+        mine, theirs = self.known_shape(), self._shape_of(other)
+        try:
+            shape = np.broadcast_shapes(mine, theirs)
+        except ValueError as error:
+            raise ShapeError(
+                f"{self.where} joins values of shapes {mine!r} and {theirs!r}, which do not fit"
+            ) from error
+        total, shift = self._spread_form(self.value, mine, shape)
+        matrix, bias = self._spread_form(other, theirs, shape)
+        self._become(total + sign * matrix, shift + sign * bias, shape)
+
+    def concatenate(self, values: Sequence[Value], axis: int) -> None:
+        """Make the current value of several; ``axis`` counts with the batch axis as 0.
+
+        Raises:
+            ShapeError: If the axis is the batch's, or the shapes do not fit.
+        """
+        from scipy.sparse import csr_array, vstack
+
+        shapes, start, places = [self._shape_of(value) for value in values], 0, []
+        for shape in shapes:
+            places.append(np.arange(start, start + math.prod(shape)).reshape(shape))
+            start += math.prod(shape)
+        place = axis + len(shapes[0]) if axis < 0 else axis - 1
+        if place < 0:
+            raise ShapeError(f"{self.where} joins along the batch axis")
+        try:
+            order: NDArray[np.int64] = np.concatenate(places, axis=place)
+        except ValueError as error:
+            raise ShapeError(f"{self.where} joins the shapes {shapes!r}: {error}") from error
+        forms = [form(value, self._width()) for value in values]
+        matrix, bias = (
+            csr_array(vstack([m for m, _ in forms])),
+            np.concatenate([b for _, b in forms]),
+        )
+        self._become(matrix[order.ravel()], bias[order.ravel()], order.shape)
+
+    def select(self, places: NDArray[np.integer]) -> None:
+        """Read the given places of the flattened value, into the shape of ``places``."""
+        size = math.prod(self.known_shape())
+        self._add(selection(places, size), None, places.shape)
+
+    def pad(self, pads: Pads, mode: str) -> None:
+        """Repeat numbers at the ends of the spatial axes: reflect, replicate or circular."""
+        kinds: dict[str, Any] = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+        shape = (self.known_shape()[0], *self.spatial(len(pads)))
+        places = np.arange(math.prod(shape)).reshape(shape)
+        self.select(np.pad(places, [(0, 0), *pads], mode=kinds[mode]))
+
+    def pad_zeros(self, pads: Pads) -> None:
+        """Add zeros at the ends of every axis."""
+        shape = self.known_shape()
+        places = np.arange(math.prod(shape)).reshape(shape)
+        padded = np.pad(places, pads, constant_values=-1)
+        rows = selection(np.maximum(padded.ravel(), 0), places.size).to_sparse()
+        inside = (padded.ravel() >= 0).astype(np.float64)
+        self.linear(diagonal(inside).to_sparse() @ rows, padded.shape)
 
     def flatten(self, start: int = 1, end: int = -1) -> None:
         """Merge axes, counted with the batch axis as 0."""
@@ -231,10 +319,11 @@ class ChainBuilder:
         Raises:
             ValueError: If there was no layer, or one has no units.
         """
-        if not self._drafts:
+        drafts = [*self._drafts, *(_Draft(step.map, step.bias) for step in self.value.steps)]
+        if not drafts:
             raise ValueError("the network has no layer; a chain needs at least one")
         layers = []
-        for i, draft in enumerate(self._drafts):
+        for i, draft in enumerate(drafts):
             if 0 in draft.map.shape:
                 raise ValueError(
                     f"layer {i} has shape {draft.map.shape!r}; every layer needs at least one "
@@ -244,9 +333,61 @@ class ChainBuilder:
             layers.append(Layer(draft.map, bias, draft.activation))
         return LayerChain(tuple(layers))
 
+    def _begin(self, shape: Shape) -> None:
+        """Take the input's shape from the first step, if nobody has told it."""
+        if self.shape is None:
+            self.input_shape = self.shape = shape
+            for value in self._others:
+                value.shape = shape if value.shape is None else value.shape
+
+    def _width(self) -> int:
+        """Number of units that values are functions of."""
+        if self._drafts:
+            return self._drafts[-1].map.shape[0]
+        return math.prod(self.input_shape or ())
+
+    def _shape_of(self, value: Value) -> Shape:
+        return self.known_shape() if value.shape is None else value.shape
+
+    @contextmanager
+    def keeping(self, *values: Value) -> Iterator[None]:
+        """Keep more values inside the ``with`` block."""
+        before = self._others
+        self._others = [*before, *values]
+        try:
+            yield
+        finally:
+            self._others = before
+
+    def linear(self, matrix: csr_array, shape: Shape) -> None:
+        """Multiply the flattened value by a matrix."""
+        self._add(SparseMap(matrix), None, shape)
+
     def _add(self, linear: LinearMap, bias: Array | None, shape: Shape) -> None:
-        self._drafts.append(_Draft(linear, bias))
+        self.value.steps = (*self.value.steps, Step(linear, bias))
         self.shape = shape
+
+    def _become(self, matrix: csr_array, bias: Array, shape: Shape) -> None:
+        """Replace the current value by a function of the last layer's units."""
+        self.value.steps, self.shape = (Step(plain_map(matrix), bias),), shape
+
+    def _activate_beside(self, function: PiecewiseLinear | PerUnit, size: int) -> None:
+        """Make a layer of the current value's activation that carries the other values."""
+        width = self._width()
+        linear, bias, carried = beside(*form(self.value, width), self._others, width)
+        functions = function.functions if isinstance(function, PerUnit) else (function,)
+        kinds = function.kinds if isinstance(function, PerUnit) else np.zeros(size, dtype=np.int64)
+        everyone = np.append(kinds, np.full(carried, len(functions)))
+        self._drafts.append(_Draft(linear, bias, PerUnit.of((*functions, identity), everyone)))
+        self.value.steps = (Step(selection(np.arange(size), size + carried)),)
+
+    def _spread_form(self, value: Value, given: Shape, shape: Shape) -> tuple[csr_array, Array]:
+        """Give a value as a function of the last layer's units, broadcast to a shape."""
+        matrix, bias = form(value, self._width())
+        if given == shape:
+            return matrix, bias
+        places = np.broadcast_to(np.arange(math.prod(given)).reshape(given), shape).ravel()
+        return matrix[places], bias[places]
 
     def _spread(self, values: Array | float) -> Array:
         """Broadcast one number, or an array with or without a batch axis of 1, to the shape."""
@@ -261,80 +402,3 @@ class ChainBuilder:
                 f"{self.where} has a constant of shape {array.shape!r}, which does not broadcast "
                 f"to the shape here, {shape!r}"
             ) from error
-
-
-def _repeated(weight: Array, copies: int) -> LinearMap:
-    """Give the block-diagonal map of ``copies`` equal blocks."""
-    if copies == 1:
-        return DenseMap(weight)
-    from scipy.sparse import eye_array, kron
-
-    return SparseMap(kron(eye_array(copies), weight, format="csr"))
-
-
-def _diagonal(values: Array) -> SparseMap:
-    from scipy.sparse import diags_array
-
-    return SparseMap(diags_array(values))
-
-
-def _scaled(linear: LinearMap, factor: Array) -> LinearMap:
-    """Multiply the rows of a map; a convolution stays one if the factor is one per channel."""
-    if isinstance(linear, DenseMap):
-        return DenseMap(linear.matrix * factor[:, None])
-    if isinstance(linear, ConvMap):
-        per_channel = factor.reshape(linear.output_shape[0], -1)
-        if (per_channel == per_channel[:, :1]).all():
-            column = per_channel[:, 0].reshape(-1, *(1,) * (linear.weight.ndim - 1))
-            return ConvMap(
-                linear.weight * column,
-                linear.input_shape,
-                linear.stride,
-                linear.padding,
-                linear.dilation,
-                linear.groups,
-            )
-    return SparseMap(_diagonal(factor).to_sparse() @ linear.to_sparse())
-
-
-def _canonical(activation: PiecewiseLinear) -> PiecewiseLinear:
-    """Give equal functions one name, so that equal networks have equal digests."""
-    shape = (activation.breakpoints, activation.slopes, activation.offset)
-    for known in (identity, relu, absolute):
-        if shape == (known.breakpoints, known.slopes, known.offset):
-            return known
-    return activation
-
-
-def _composed(first: PiecewiseLinear, second: PiecewiseLinear) -> PiecewiseLinear | None:
-    """Give ``second`` after ``first`` if that is one clamp or ``first`` does nothing."""
-    if first is identity:
-        return second
-    one, two = _limits(first), _limits(second)
-    if one is None or two is None:
-        return None
-    low, high = max(one[0], two[0]), min(one[1], two[1])
-    if low >= high:
-        return None
-    sides = (side if math.isfinite(side) else None for side in (low, high))
-    return _canonical(clamp(*sides))
-
-
-def _limits(activation: PiecewiseLinear) -> tuple[float, float] | None:
-    """Give the two sides of a clamp, infinite where open; None for another function."""
-    lower = activation.slopes[0] == 0.0
-    upper = len(activation.slopes) > 1 and activation.slopes[-1] == 0.0
-    points = activation.breakpoints
-    low = points[0] if lower and points else -math.inf
-    high = points[-1] if upper else math.inf
-    if not points or low >= high:
-        return None
-    sides = (side if math.isfinite(side) else None for side in (low, high))
-    same = clamp(*sides) if math.isfinite(low) or math.isfinite(high) else None
-    if same is None or (same.breakpoints, same.slopes, same.offset) != (
-        points,
-        activation.slopes,
-        activation.offset,
-    ):
-        return None
-    return low, high

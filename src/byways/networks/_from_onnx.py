@@ -1,4 +1,4 @@
-"""The door from ONNX: a graph that is a chain of piecewise-linear operators becomes a LayerChain.
+"""The door from ONNX: a graph of piecewise-linear operators becomes a LayerChain.
 
 Numbers are taken as the file stores them. The standard keeps attributes such as the slope of
 LeakyRelu in single precision, so 0.01 there is 0.009999999776482582.
@@ -14,15 +14,19 @@ import onnx
 from onnx import numpy_helper
 
 from byways.core.errors import ConversionError, ShapeError
-from byways.networks._builder import ChainBuilder, warn_of_short_numbers
+from byways.networks._builder import ChainBuilder
 from byways.networks._onnx_constants import FOLDED, fold
+from byways.networks._onnx_joins import JOINS
 from byways.networks._onnx_steps import OPERATORS, Call, refusal
+from byways.networks._refusals import refused_by_name
 from byways.networks._shapes import BATCH
+from byways.networks._short_numbers import warn_of_short_numbers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from byways.core.chain import LayerChain
+    from byways.networks._values import Value
 
 __all__ = ["from_onnx"]
 
@@ -88,10 +92,10 @@ def _read(source: Any) -> tuple[onnx.ModelProto, str]:
 
 
 class _Walk:
-    """Goes through the nodes of a graph and feeds them to a builder, as long as they form a chain.
+    """Goes through the nodes of a graph and feeds them to a builder.
 
-    Each name in ``values`` stands for a constant (an array), a computed shape (an array of objects
-    that may hold BATCH), or the network's value (the name itself, as ``current``).
+    A name in ``values`` stands for a constant (an array) or a computed shape (an array of objects
+    that may hold BATCH), one in ``flows`` for a value of the network.
     """
 
     def __init__(
@@ -111,8 +115,7 @@ class _Walk:
         declared = _declared_shape(entry, label)
         self.batch = declared[0] if declared else None
         self.builder = ChainBuilder(_agreed_shape(declared, input_shape, entry.name))
-        self.current = entry.name
-        self.flows: dict[str, tuple[int, ...] | None] = {entry.name: self.builder.shape}
+        self.flows: dict[str, Value] = {entry.name: self.builder.value}
         self.values = {tensor.name: self._array(tensor) for tensor in self.graph.initializer}
 
     def run(self) -> None:
@@ -122,57 +125,62 @@ class _Walk:
             ConversionError: If the output is not the end of the chain.
         """
         needed = _needed(self.graph)
-        for node in self.graph.node:
-            if needed.isdisjoint(node.output):
-                continue
+        nodes = [node for node in self.graph.node if not needed.isdisjoint(node.output)]
+        last = {name: i for i, node in enumerate(nodes) for name in node.input}
+        last[self.graph.output[0].name] = len(nodes)
+        for i, node in enumerate(nodes):
             if node.op_type == "Constant" and not node.domain:
                 self.values[node.output[0]] = self._constant(node)
             else:
-                self._step(node)
-        if self.graph.output[0].name != self.current:
+                held = [flow for name, flow in self.flows.items() if last.get(name, 0) > i]
+                self._step(node, held)
+        end = self.flows.get(self.graph.output[0].name)
+        if end is None:
             raise ConversionError(
-                f"the output {self.graph.output[0].name!r} of {self.label} is not the end of the "
-                "chain but a constant or an earlier value"
+                f"the output {self.graph.output[0].name!r} of {self.label} is a constant"
             )
+        self.builder.resume(end, ())
 
-    def _step(self, node: onnx.NodeProto) -> None:
+    def _step(self, node: onnx.NodeProto, held: list[Value]) -> None:
+        """Take one node; the values ``held`` are needed after it."""
         where = f'node "{node.name or node.output[0]}" ({node.op_type})'
         if node.domain not in {"", "ai.onnx"}:
             raise ConversionError(refusal(f"{where} of the domain {node.domain!r}"))
         attributes = {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
-        flows = [name for name in node.input if name in self.flows]
+        flows = [self.flows.get(name) for name in node.input]
         arrays = [self.values.get(name) for name in node.input]
-        if not flows and node.op_type in FOLDED:
+        given = [flow for flow in flows if flow is not None]
+        if not given and node.op_type in FOLDED:
             self.values[node.output[0]] = fold(node.op_type, attributes, arrays, where)
             return
-        if node.op_type == "Shape" and flows and not attributes:
-            self.values[node.output[0]] = self._shape(flows[0], where)
+        if node.op_type == "Shape" and given and not attributes:
+            self.values[node.output[0]] = self._shape(given[0], where)
             return
-        if len(flows) > 1 or (flows and flows[0] != self.current):
-            raise ConversionError(
-                refusal(
-                    where,
-                    "joins two values of the network, or uses one from before the last layer: that "
-                    "is a residual, a concatenation or a branch, not a chain",
-                )
-            )
-        if node.op_type not in OPERATORS or not flows:
-            raise ConversionError(refusal(where))
-        position = list(node.input).index(self.current)
+        step = _operator(node.op_type, len(given), where)
+        self.builder.resume(given[0], held)
+        position = next(i for i, flow in enumerate(flows) if flow is not None)
         call = Call(
-            self.builder, where, self.opset, self.batch, attributes, arrays, position, node.input
+            builder=self.builder,
+            where=where,
+            opset=self.opset,
+            batch=self.batch,
+            attributes=attributes,
+            arrays=arrays,
+            position=position,
+            names=node.input,
+            flows=flows,
+            outputs=len(node.output),
         )
         try:
             with self.builder.step(where):
-                OPERATORS[node.op_type](call)
+                several = step(call)
         except _MALFORMED as error:
             raise ConversionError(refusal(where, f"is malformed ({error!r})")) from error
-        self.current = node.output[0]
-        self.flows[self.current] = self.builder.shape
+        self.flows.update(zip(node.output, several or [self.builder.value], strict=False))
 
-    def _shape(self, flow: str, where: str) -> np.ndarray[Any, Any]:
+    def _shape(self, flow: Value, where: str) -> np.ndarray[Any, Any]:
         """Answer Shape: the batch's size is BATCH."""
-        shape = self.flows[flow]
+        shape = flow.shape
         if shape is None:
             raise ValueError(
                 f'"input_shape" is None, but {where} asks for the shape of the input; give '
@@ -206,6 +214,29 @@ class _Walk:
             self.short.add(kind.lower())
             return array.astype(np.float64)
         return array
+
+
+def _operator(kind: str, values: int, where: str) -> Callable[[Call], Any]:
+    """Find what an operator on so many values of the network means.
+
+    Raises:
+        ConversionError: If it is not supported.
+    """
+    known = refused_by_name(kind)
+    if known is not None:
+        raise ConversionError(f"{where} {known[0]}. {known[1]}")
+    if values and kind in JOINS and (values > 1 or kind not in OPERATORS):
+        return JOINS[kind]
+    if values > 1:
+        raise ConversionError(
+            refusal(
+                where,
+                "joins values of the network otherwise than by a sum, a concatenation or a maximum",
+            )
+        )
+    if values == 0 or kind not in OPERATORS:
+        raise ConversionError(refusal(where))
+    return OPERATORS[kind]
 
 
 def _needed(graph: onnx.GraphProto) -> set[str]:

@@ -1,9 +1,10 @@
-"""The door from torch: a module that is a chain of piecewise-linear layers becomes a LayerChain."""
+"""The door from torch: a module of piecewise-linear layers becomes a LayerChain."""
 
 from __future__ import annotations
 
 import copy
 import logging
+import operator
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,12 @@ from torch import fx, nn
 from torch.nn.utils import prune
 
 from byways.core.errors import ConversionError
-from byways.networks._builder import ChainBuilder, warn_of_short_numbers
-from byways.networks._torch_calls import Flow, call_step, shape_query, unsupported
+from byways.networks._builder import ChainBuilder
+from byways.networks._short_numbers import warn_of_short_numbers
+from byways.networks._torch_calls import call_step, shape_query, unsupported
+from byways.networks._torch_joins import is_join, join_step
 from byways.networks._torch_steps import Site, is_leaf, module_step
+from byways.networks._values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -134,8 +138,8 @@ def _trace(module: nn.Module) -> fx.Graph:
         graph = _Tracer().trace(module)
     except Exception as error:  # whatever the user's forward raises
         raise ConversionError(
-            f"the forward of {type(module).__name__} cannot be traced: {error}. It must be a plain "
-            "chain of layers, without decisions that depend on values"
+            f"the forward of {type(module).__name__} cannot be traced: {error}. It must be a fixed "
+            "graph of layers, without decisions that depend on values"
         ) from error
     for node in reversed(graph.nodes):
         if not node.users and node.op not in {"placeholder", "output"}:
@@ -144,12 +148,11 @@ def _trace(module: nn.Module) -> fx.Graph:
 
 
 class _Walk:
-    """Feeds the nodes of a graph to a builder, as long as they form a chain."""
+    """Feeds the nodes of a graph to a builder; each value of the network is a ``Value``."""
 
     def __init__(self, root: nn.Module, builder: ChainBuilder) -> None:
         self.root = root
         self.builder = builder
-        self.current = Flow(builder.shape)
         self.values: dict[fx.Node, Any] = {}
 
     def run(self, graph: fx.Graph) -> None:
@@ -165,36 +168,52 @@ class _Walk:
                 raise ConversionError(
                     f'"{node.name}" is a second input of the network; a chain has one'
                 )
-        self.values[inputs[0]] = self.current
-        for node in graph.nodes:
+        self.values[inputs[0]] = self.builder.value
+        place = {node: i for i, node in enumerate(graph.nodes)}
+        last = {node: max(map(place.__getitem__, node.users), default=0) for node in graph.nodes}
+        for i, node in enumerate(graph.nodes):
             if node.op == "get_attr":
                 self.values[node] = _attribute(self.root, str(node.target))
             elif node.op != "placeholder":
-                self._step(node)
+                held = [self.values[n] for n, end in last.items() if end > i and n in self.values]
+                self._step(node, [value for value in _leaves(held) if isinstance(value, Value)])
 
-    def _step(self, node: fx.Node) -> None:
+    def _step(self, node: fx.Node, held: list[Value]) -> None:
+        """Take one node; the values ``held`` are needed after it."""
         site = self._site(node)
-        args = fx.node.map_arg(node.args, self.values.__getitem__)
-        kwargs = fx.node.map_arg(node.kwargs, self.values.__getitem__)
-        flows = [item for item in _leaves((args, kwargs)) if isinstance(item, Flow)]
-        if not flows or node.target == "size" or node.target is getattr:
+        args: Any = fx.node.map_arg(node.args, self.values.__getitem__)
+        kwargs: Any = fx.node.map_arg(node.kwargs, self.values.__getitem__)
+        values = [item for item in _leaves((args, kwargs)) if isinstance(item, Value)]
+        if values and _is_pick(node.target, args):
+            several, which = args
+            self.values[node] = several[0 if which == "values" else which]
+            return
+        if not values or node.target == "size" or node.target is getattr:
             self.values[node] = shape_query(node.target, args, site)
             return
-        if len(flows) > 1 or flows[0] is not self.current:
+        self.builder.resume(values[0], held)
+        if node.op == "output":
+            if len(values) > 1:
+                raise ConversionError(
+                    unsupported(site, f"gives {len(values)} values; one is taken")
+                )
+            return
+        if node.op == "call_module" and len(values) == 1:
+            module_step(self.builder, self.root.get_submodule(str(node.target)), site)
+        elif is_join(node.target, args):
+            self.values[node] = join_step(self.builder, node.target, args, kwargs, site)
+            return
+        elif len(values) == 1:
+            call_step(self.builder, node.target, args, kwargs, site)
+        else:
             raise ConversionError(
                 unsupported(
                     site,
-                    "joins two values of the network, or uses one from before the last layer: that "
-                    "is a residual, a concatenation or a branch, not a chain",
+                    "joins values of the network otherwise than by a sum, a "
+                    "concatenation or a maximum",
                 )
             )
-        if node.op == "output":
-            return
-        if node.op == "call_module":
-            module_step(self.builder, self.root.get_submodule(str(node.target)), site)
-        else:
-            call_step(self.builder, node.target, args, kwargs, site)
-        self.current = self.values[node] = Flow(self.builder.shape)
+        self.values[node] = self.builder.value
 
     def _site(self, node: fx.Node) -> Site:
         if node.op == "call_module":
@@ -202,6 +221,11 @@ class _Walk:
             return Site(str(node.target), type(part).__name__)
         name = node.target if isinstance(node.target, str) else node.target.__name__
         return Site(node.name, name, "node")
+
+
+def _is_pick(target: Any, args: tuple[Any, ...]) -> bool:
+    """Tell whether a node takes one of several values that a call gave."""
+    return (target is operator.getitem or args[1:] == ("values",)) and isinstance(args[0], tuple)
 
 
 def _leaves(value: Any) -> Iterator[Any]:

@@ -76,13 +76,34 @@ def _expand_dims(attributes: dict[str, Any], arrays: Sequence[Any]) -> Value:
     return np.expand_dims(arrays[0], axes_of(attributes, arrays) or ())
 
 
+def _divide(attributes: dict[str, Any], arrays: Sequence[Any]) -> Value:
+    """Divide; sizes, which are whole, without remainder."""
+    first, second = arrays
+    whole = first.dtype.kind in "iuO" and second.dtype.kind in "iuO"
+    return np.asarray(first // second if whole else first / second)
+
+
+def _filled(attributes: dict[str, Any], arrays: Sequence[Any]) -> Value:
+    """Fill an array of a given shape with one number, 0 by default."""
+    from onnx import numpy_helper
+
+    given = attributes.get("value")
+    number = np.float32(0) if given is None else numpy_helper.to_array(given)
+    return np.full([int(size) for size in arrays[0]], number)
+
+
 FOLDED: dict[str, Callable[[dict[str, Any], Sequence[Any]], Value]] = {
+    "Add": lambda attributes, arrays: np.asarray(arrays[0] + arrays[1]),
     "Cast": lambda attributes, arrays: arrays[0],
     "Concat": lambda attributes, arrays: np.concatenate(arrays, axis=attributes["axis"]),
+    "ConstantOfShape": _filled,
+    "Div": _divide,
     "Gather": _gather,
     "Identity": lambda attributes, arrays: arrays[0],
+    "Mul": lambda attributes, arrays: np.asarray(arrays[0] * arrays[1]),
     "Reshape": _reshape,
     "Slice": _slice,
+    "Sub": lambda attributes, arrays: np.asarray(arrays[0] - arrays[1]),
     "Squeeze": lambda attributes, arrays: np.squeeze(arrays[0], axes_of(attributes, arrays)),
     "Transpose": lambda attributes, arrays: np.transpose(arrays[0], attributes.get("perm")),
     "Unsqueeze": _expand_dims,

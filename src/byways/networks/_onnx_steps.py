@@ -7,20 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from byways.core.activations import PiecewiseLinear, absolute, leaky_relu, relu
+from byways.core.activations import PerUnit, PiecewiseLinear, absolute, leaky_relu, relu
 from byways.core.arrays import finite
 from byways.core.errors import ConversionError
-from byways.networks._builder import limited
+from byways.networks._merging import limited
 from byways.networks._onnx_constants import axes_of
 from byways.networks._shapes import (
     BATCH,
     Batch,
     adaptive_windows,
+    flat_windows,
     same_pads,
+    sliding_places,
     sliding_windows,
     squeezed,
     unsqueezed,
 )
+from byways.networks._tournament import largest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,10 +32,13 @@ if TYPE_CHECKING:
 
     from byways.networks._builder import ChainBuilder
     from byways.networks._shapes import Array, Pads
+    from byways.networks._values import Value
 
 __all__ = ["OPERATORS", "Call", "refusal"]
 
 _FLOAT, _DOUBLE = 1, 11  # onnx.TensorProto.FLOAT and DOUBLE
+# Operators of _onnx_joins, which imports this file.
+_JOINING = ("Concat", "Gather", "Max", "Min", "Pad", "ReduceMax", "Slice", "Split", "Sum")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,8 @@ class Call:
         arrays: Its inputs; None where one is left out, or is the network's value.
         position: Which input that value is.
         names: Names of its inputs; empty where one is left out.
+        flows: Its inputs that are values of the network; None where one is not.
+        outputs: Number of its outputs.
     """
 
     builder: ChainBuilder
@@ -58,6 +66,8 @@ class Call:
     arrays: Sequence[NDArray[Any] | None]
     position: int
     names: Sequence[str] = ()
+    flows: Sequence[Value | None] = ()
+    outputs: int = 1
 
     def get(self, name: str, default: Any) -> Any:
         """Give an attribute or its default."""
@@ -95,7 +105,7 @@ class Call:
 
 def refusal(where: str, reason: str = "is not a piecewise-linear step of a chain") -> str:
     """Say that a node cannot be converted, and which can be."""
-    names = ", ".join(sorted([*OPERATORS, "Constant", "Shape"]))
+    names = ", ".join(sorted({*OPERATORS, *_JOINING, "Constant", "Shape"}))
     return (
         f"{where} {reason}; replace it by a supported operator, or cut the graph before and after "
         f"it. Supported operators: {names}"
@@ -196,6 +206,22 @@ def _global_average_pool(call: Call) -> None:
     call.builder.pool([adaptive_windows(size, 1) for size in call.builder.known_shape()[1:]])
 
 
+def _max_pool(call: Call) -> None:
+    if call.outputs > 1 or call.get("storage_order", 0):
+        raise ConversionError(refusal(call.where, "gives indices"))
+    kernel = list(call.attributes["kernel_shape"])
+    stride, dilation, pads = _windows(call, kernel)
+    sizes = zip(call.builder.spatial(len(kernel)), kernel, stride, pads, dilation, strict=True)
+    ceil_mode = bool(call.get("ceil_mode", 0))
+    windows = [sliding_places(*each, ceil_mode=ceil_mode) for each in sizes]
+    largest(call.builder, *flat_windows(call.builder.known_shape(), windows))
+
+
+def _global_max_pool(call: Call) -> None:
+    shape = call.builder.known_shape()
+    largest(call.builder, *flat_windows(shape, [[list(range(size))] for size in shape[1:]]))
+
+
 def _activate(call: Call, make: Callable[..., PiecewiseLinear], *numbers: float | None) -> None:
     """Apply the activation ``make(*numbers)``.
 
@@ -235,10 +261,20 @@ def _hard_sigmoid(call: Call) -> None:
 
 
 def _prelu(call: Call) -> None:
-    slopes = np.unique(call.constant(1, "slope"))
-    if slopes.size != 1:
-        raise ConversionError(refusal(call.where, "has slopes that differ"))
-    call.builder.activate(leaky_relu(float(slopes[0])))
+    """Apply one slope for all or one each: they broadcast, as any two inputs do."""
+    slopes = call.constant(1, "slope")
+    shape = call.builder.known_shape() if slopes.size > 1 else ()
+    if slopes.ndim == len(shape) + 1 and slopes.shape[0] == 1:
+        slopes = slopes[0]
+    try:
+        each = np.broadcast_to(slopes, shape) if shape else slopes
+    except ValueError as error:
+        raise ConversionError(
+            refusal(call.where, f"has slopes of shape {slopes.shape!r} for a value of {shape!r}")
+        ) from error
+    distinct, kinds = np.unique(each, return_inverse=True)
+    functions = [leaky_relu(slope) for slope in distinct.tolist()]
+    call.builder.activate(PerUnit.of(functions, kinds.ravel()))
 
 
 def _batch_normalization(call: Call) -> None:
@@ -287,13 +323,17 @@ def _reshape(call: Call) -> None:
 
 
 def _transpose(call: Call) -> None:
-    """Move axes of size 1 only: the flattened order stays."""
+    """Move axes; where only axes of size 1 move, the flattened order stays."""
     shape = call.builder.known_shape()
     order = list(call.get("perm", range(len(shape), -1, -1)))
+    if order[0] != 0:
+        raise ConversionError(refusal(call.where, f"has perm={order!r}, which moves the batch"))
     moved = [axis - 1 for axis in order if axis > 0 and shape[axis - 1] > 1]
-    if order[0] != 0 or moved != sorted(moved):
-        raise ConversionError(refusal(call.where, f"has perm={order!r}, which moves numbers"))
-    call.builder.reshape((BATCH, *(shape[axis - 1] for axis in order[1:])))
+    if moved == sorted(moved):
+        call.builder.reshape((BATCH, *(shape[axis - 1] for axis in order[1:])))
+    else:
+        places = np.arange(int(np.prod(shape))).reshape(1, *shape)
+        call.builder.select(places.transpose(order)[0])
 
 
 def _squeeze(call: Call) -> None:
@@ -323,11 +363,13 @@ OPERATORS: dict[str, Callable[[Call], None]] = {
     "Flatten": _flatten,
     "Gemm": _gemm,
     "GlobalAveragePool": _global_average_pool,
+    "GlobalMaxPool": _global_max_pool,
     "HardSigmoid": _hard_sigmoid,
     "Identity": lambda call: None,
     "LeakyRelu": lambda call: _activate(call, leaky_relu, call.get("alpha", 0.01)),
     "MatMul": _matmul,
     "Max": lambda call: _activate(call, limited, _limit(call), None),
+    "MaxPool": _max_pool,
     "Min": lambda call: _activate(call, limited, None, _limit(call)),
     "Mul": lambda call: _arithmetic(call, "Mul"),
     "PRelu": _prelu,

@@ -29,10 +29,12 @@ __all__ = [
     "Windows",
     "adaptive_windows",
     "conv_map",
+    "flat_windows",
     "flattened",
     "pool_map",
     "reshaped",
     "same_pads",
+    "sliding_places",
     "sliding_windows",
     "squeezed",
     "unsqueezed",
@@ -202,6 +204,53 @@ def sliding_windows(
         raise ShapeError(f"a pooling window of {kernel} with padding {pad!r} holds no input")
     counts = ends - starts if count_include_pad else hits.sum(axis=1)
     return Windows(hits.astype(np.float64), counts.astype(np.float64))
+
+
+def sliding_places(
+    size: int,
+    kernel: int,
+    stride: int,
+    pad: tuple[int, int] = (0, 0),
+    dilation: int = 1,
+    *,
+    ceil_mode: bool = False,
+) -> list[list[int]]:
+    """Give the places of one axis that each window of a max-pooling sees, padding left out.
+
+    Raises:
+        ShapeError: If the kernel is larger than the padded input, or a window holds no input.
+    """
+    before, after = pad
+    steps = (size + before + after - dilation * (kernel - 1) - 1) / stride
+    if steps < 0:
+        raise ShapeError(f"a pooling window of {kernel} is larger than its input of {size}")
+    outputs = (math.ceil(steps) if ceil_mode else math.floor(steps)) + 1
+    if ceil_mode and (outputs - 1) * stride >= size + before:
+        outputs -= 1
+    taps = np.arange(kernel) * dilation - before
+    windows = [start + taps for start in np.arange(outputs) * stride]
+    found = [window[(window >= 0) & (window < size)].tolist() for window in windows]
+    if not all(found):
+        raise ShapeError(f"a pooling window of {kernel} with padding {pad!r} holds no input")
+    return found
+
+
+def flat_windows(
+    shape: Shape, axes: Sequence[Sequence[Sequence[int]]]
+) -> tuple[list[list[int]], Shape]:
+    """Combine windows per spatial axis into places of ``(channels, *spatial)``, flattened.
+
+    Returns:
+        The windows, in C order of the outputs, and the outputs' shape.
+    """
+    windows = [[channel] for channel in range(shape[0])]
+    for size, axis in zip(shape[1:], axes, strict=True):
+        windows = [
+            [place * size + p for place in outer for p in inner]
+            for outer in windows
+            for inner in axis
+        ]
+    return windows, (shape[0], *(len(axis) for axis in axes))
 
 
 def adaptive_windows(size: int, outputs: int) -> Windows:

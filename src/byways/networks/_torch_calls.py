@@ -11,35 +11,35 @@ from torch.nn import functional as nnf
 
 from byways.core.activations import absolute, clamp, leaky_relu, relu
 from byways.core.errors import ConversionError
-from byways.networks._builder import limited
+from byways.networks._merging import limited
+from byways.networks._refusals import refused_by_name
 from byways.networks._shapes import BATCH, squeezed, unsqueezed
+from byways.networks._torch_joins import JOINS
 from byways.networks._torch_steps import (
     CURE,
     EVAL,
     HARDSIGMOID,
     Site,
     activate,
-    average,
-    average_adaptive,
-    convolve,
+    activate_slopes,
     refusal,
     values_of,
 )
+from byways.networks._torch_windows import (
+    average,
+    average_adaptive,
+    convolve,
+    pool_largest,
+    pool_largest_adaptive,
+)
+from byways.networks._values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from byways.networks._builder import ChainBuilder
-    from byways.networks._shapes import Shape
 
-__all__ = ["Flow", "call_step", "shape_query", "unsupported"]
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Flow:
-    """The network's value at one point of the chain."""
-
-    shape: Shape | None
+__all__ = ["call_step", "shape_query", "unsupported"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,9 @@ def call_step(
             _arithmetic(builder, _ARITHMETIC[target], args, site)
         return
     if target not in _CALLS:
+        known = refused_by_name(site.kind)
+        if known is not None:
+            raise ConversionError(f"{site} {known[0]}. {known[1]}")
         raise ConversionError(unsupported(site, "is not a piecewise-linear step of a chain"))
     names, step = _CALLS[target]
     if target in _SHAPES and args[1:] and not isinstance(args[1], tuple | list):
@@ -82,7 +85,7 @@ def call_step(
         raise ConversionError(
             unsupported(site, f"is called with arguments that are not supported: {unknown!r}")
         )
-    if not isinstance(given.pop("input", None), Flow):
+    if not isinstance(given.pop("input", None), Value):
         raise ConversionError(unsupported(site, "does not take the network's value as its input"))
     with builder.step(str(site)):
         step(_Call(builder, site, given))
@@ -91,8 +94,8 @@ def call_step(
 def unsupported(site: Site, reason: str, cure: str = CURE) -> str:
     """Say that a call cannot be converted, what to do, and which calls can be."""
     targets = [*_CALLS, *_ARITHMETIC]
-    names = (t if isinstance(t, str) else t.__name__.removeprefix("_") for t in targets)
-    return refusal(site, reason, cure, calls=names)
+    names = [t if isinstance(t, str) else t.__name__.removeprefix("_") for t in targets]
+    return refusal(site, reason, cure, calls=[*names, *(name for name, _ in JOINS.values())])
 
 
 def shape_query(target: Any, args: tuple[Any, ...], site: Site) -> Any:
@@ -101,7 +104,7 @@ def shape_query(target: Any, args: tuple[Any, ...], site: Site) -> Any:
     Raises:
         ConversionError: If the node asks for anything else.
     """
-    if args and isinstance(args[0], Flow):
+    if args and isinstance(args[0], Value):
         shape = args[0].shape
         sizes = (BATCH,) if shape is None else (BATCH, *shape)
         if target == "size" and len(args) > 1:
@@ -122,7 +125,7 @@ def shape_query(target: Any, args: tuple[Any, ...], site: Site) -> Any:
 
 def _arithmetic(builder: ChainBuilder, name: str, args: tuple[Any, ...], site: Site) -> None:
     """Feed ``x + c``, ``c - x`` and their like."""
-    first = isinstance(args[0], Flow)
+    first = isinstance(args[0], Value)
     other: Any = args[-1] if first else args[0]
     if len(args) == 1:
         other = 0.0
@@ -152,12 +155,7 @@ def _dropout(call: _Call) -> None:
 
 
 def _prelu(call: _Call) -> None:
-    slopes = call.array("weight")
-    if slopes.size != 1:
-        raise ConversionError(
-            unsupported(call.site, f"has {slopes.size} slopes", "use one for all channels")
-        )
-    call.builder.activate(leaky_relu(float(slopes.ravel()[0])))
+    activate_slopes(call.builder, call.array("weight"))
 
 
 def _threshold(call: _Call) -> None:
@@ -191,6 +189,27 @@ def _activation(
         activate(call.builder, call.site, make, *numbers)
 
     return tuple(defaults), step
+
+
+def _max_pool(axes: int) -> tuple[tuple[str, ...], Callable[[_Call], None]]:
+    """Give the entry of a max-pooling over so many axes."""
+
+    def step(call: _Call) -> None:
+        if call.given.pop("return_indices", False):
+            raise ConversionError(unsupported(call.site, "returns indices"))
+        pool_largest(call.builder, axes, **call.given)
+
+    names = ("kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices")
+    return names, step
+
+
+def _adaptive_max_pool(axes: int) -> tuple[tuple[str, ...], Callable[[_Call], None]]:
+    def step(call: _Call) -> None:
+        if call.given.pop("return_indices", False):
+            raise ConversionError(unsupported(call.site, "returns indices"))
+        pool_largest_adaptive(call.builder, axes, call.get("output_size"))
+
+    return ("output_size", "return_indices"), step
 
 
 _CONV = ("weight", "bias", "stride", "padding", "dilation", "groups")
@@ -232,6 +251,10 @@ _CALLS: dict[Any, tuple[tuple[str, ...], Callable[[_Call], None]]] = {
         ("weight", "bias"),
         lambda call: call.builder.dense(call.array("weight"), call.array("bias")),
     ),
+    nnf.max_pool1d: _max_pool(1),
+    nnf.max_pool2d: _max_pool(2),
+    nnf.adaptive_max_pool1d: _adaptive_max_pool(1),
+    nnf.adaptive_max_pool2d: _adaptive_max_pool(2),
     nnf.avg_pool1d: (_POOL[:-1], lambda call: average(call.builder, 1, **call.given)),
     nnf.avg_pool2d: (_POOL, lambda call: average(call.builder, 2, **call.given)),
     nnf.adaptive_avg_pool1d: (
@@ -247,9 +270,9 @@ _CALLS: dict[Any, tuple[tuple[str, ...], Callable[[_Call], None]]] = {
 _ON_SIZES = frozenset({operator.add, operator.sub, operator.mul, operator.floordiv})
 
 _ARITHMETIC: dict[Any, str] = {
-    **dict.fromkeys((operator.add, torch.add, "add"), "add"),
-    **dict.fromkeys((operator.sub, torch.sub, "sub"), "sub"),
-    **dict.fromkeys((operator.mul, torch.mul, "mul"), "mul"),
-    **dict.fromkeys((operator.truediv, torch.div, "div"), "div"),
+    **dict.fromkeys((operator.add, operator.iadd, torch.add, "add", "add_"), "add"),
+    **dict.fromkeys((operator.sub, operator.isub, torch.sub, "sub", "sub_"), "sub"),
+    **dict.fromkeys((operator.mul, operator.imul, torch.mul, "mul", "mul_"), "mul"),
+    **dict.fromkeys((operator.truediv, torch.div, "div", "div_"), "div"),
     **dict.fromkeys((operator.neg, torch.neg, "neg"), "neg"),
 }

@@ -12,11 +12,19 @@ from torch import nn
 from byways.core.activations import PiecewiseLinear, clamp, leaky_relu, relu
 from byways.core.arrays import finite
 from byways.core.errors import ConversionError
-from byways.networks._builder import limited
-from byways.networks._shapes import BATCH, adaptive_windows, same_pads, sliding_windows
+from byways.networks._merging import limited
+from byways.networks._refusals import refused_by_name
+from byways.networks._shapes import BATCH
+from byways.networks._torch_windows import (
+    average,
+    average_adaptive,
+    convolve,
+    pool_largest,
+    pool_largest_adaptive,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
     from byways.networks._builder import ChainBuilder
     from byways.networks._shapes import Array
@@ -29,9 +37,7 @@ __all__ = [
     "HARDSIGMOID",
     "Site",
     "activate",
-    "average",
-    "average_adaptive",
-    "convolve",
+    "activate_slopes",
     "is_leaf",
     "module_step",
     "refusal",
@@ -74,6 +80,9 @@ def module_step(builder: ChainBuilder, module: nn.Module, site: Site) -> None:
     """
     step = _step_of(module)
     if step is None:
+        known = refused_by_name(site.kind)
+        if known is not None:
+            raise ConversionError(f"{site} {known[0]}. {known[1]}")
         raise ConversionError(refusal(site, "is not a piecewise-linear layer of a chain"))
     with builder.step(str(site)):
         step(builder, module, site)
@@ -115,62 +124,13 @@ def activate(
     builder.activate(function)
 
 
-def convolve(
-    builder: ChainBuilder,
-    weight: Array,
-    bias: Array | None,
-    stride: int | Sequence[int] = 1,
-    padding: str | int | Sequence[int] = 0,
-    dilation: int | Sequence[int] = 1,
-    groups: int = 1,
-) -> None:
-    """Feed a convolution with torch's arguments to the builder."""
-    axes = weight.ndim - 2
-    steps, spread = _each(stride, axes), _each(dilation, axes)
-    if padding == "same":  # torch allows it with stride 1 only, so the input's size is immaterial
-        pads = same_pads(weight.shape[2:], weight.shape[2:], steps, spread)
+def activate_slopes(builder: ChainBuilder, slopes: Array) -> None:
+    """Apply PReLU: one slope for all, or one per channel."""
+    functions = [leaky_relu(slope) for slope in slopes.ravel().tolist()]
+    if len(set(functions)) == 1:
+        builder.activate(functions[0])
     else:
-        sizes = _each(0 if isinstance(padding, str) else padding, axes)
-        pads = [(size, size) for size in sizes]
-    builder.conv(weight, bias, stride=steps, pads=pads, dilation=spread, groups=groups)
-
-
-def average(
-    builder: ChainBuilder,
-    axes: int,
-    kernel_size: int | Sequence[int],
-    stride: int | Sequence[int] | None = None,
-    padding: int | Sequence[int] = 0,
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
-    divisor_override: int | None = None,
-) -> None:
-    """Feed an average pooling with torch's arguments to the builder."""
-    kernel = _each(kernel_size, axes)
-    steps = kernel if stride is None or stride == () else _each(stride, axes)
-    windows = [
-        sliding_windows(
-            size, k, s, (p, p), ceil_mode=ceil_mode, count_include_pad=count_include_pad
-        )
-        for size, k, s, p in zip(
-            builder.spatial(axes), kernel, steps, _each(padding, axes), strict=True
-        )
-    ]
-    builder.pool(windows, divisor_override)
-
-
-def average_adaptive(builder: ChainBuilder, axes: int, output_size: Any) -> None:
-    """Feed an adaptive average pooling to the builder; None keeps an axis."""
-    spatial = builder.spatial(axes)
-    outputs = output_size if isinstance(output_size, tuple | list) else (output_size,) * axes
-    pairs = zip(spatial, outputs, strict=True)
-    builder.pool([adaptive_windows(size, size if out is None else out) for size, out in pairs])
-
-
-def _each(value: int | Sequence[int], axes: int) -> list[int]:
-    """Give one number per axis."""
-    numbers = [value] if isinstance(value, int) else list(value)
-    return numbers * axes if len(numbers) == 1 else numbers
+        builder.activate_channels(functions)
 
 
 def _step_of(module: nn.Module) -> ModuleStep | None:
@@ -190,16 +150,18 @@ def _linear(builder: ChainBuilder, module: nn.Linear, site: Site) -> None:
 
 
 def _conv(builder: ChainBuilder, module: nn.Conv1d | nn.Conv2d, site: Site) -> None:
+    padding: Any = module.padding
     if module.padding_mode != "zeros":
-        raise ConversionError(
-            refusal(site, f"has padding_mode={module.padding_mode!r}", "use padding_mode='zeros'")
-        )
+        # Torch pads by this many on each side, last axis first, before it convolves.
+        sides = np.array(module._reversed_padding_repeated_twice).reshape(-1, 2)[::-1]
+        builder.pad(sides.tolist(), module.padding_mode)
+        padding = 0
     convolve(
         builder,
         values_of(module.weight, site, "weight"),
         _optional(module.bias, site, "bias"),
         module.stride,
-        module.padding,
+        padding,
         module.dilation,
         module.groups,
     )
@@ -261,16 +223,7 @@ def _dropout(builder: ChainBuilder, module: nn.Dropout, site: Site) -> None:
 
 
 def _prelu(builder: ChainBuilder, module: nn.PReLU, site: Site) -> None:
-    slopes = np.unique(values_of(module.weight, site, "weight"))
-    if slopes.size != 1:
-        raise ConversionError(
-            refusal(
-                site,
-                f"has {module.weight.numel()} slopes that differ",
-                "make them equal or use one for all channels",
-            )
-        )
-    builder.activate(leaky_relu(float(slopes[0])))
+    activate_slopes(builder, values_of(module.weight, site, "weight"))
 
 
 def _threshold(builder: ChainBuilder, module: nn.Threshold, site: Site) -> None:
@@ -298,6 +251,35 @@ def _unflatten(builder: ChainBuilder, module: nn.Unflatten, site: Site) -> None:
     builder.reshape((BATCH, *shape[: axis - 1], *sizes, *shape[axis:]))
 
 
+def _max_pool(axes: int) -> ModuleStep:
+    def step(builder: ChainBuilder, module: Any, site: Site) -> None:
+        _refuse_indices(module, site)
+        pool_largest(
+            builder,
+            axes,
+            module.kernel_size,
+            module.stride,
+            module.padding,
+            module.dilation,
+            module.ceil_mode,
+        )
+
+    return step
+
+
+def _adaptive_max_pool(axes: int) -> ModuleStep:
+    def step(builder: ChainBuilder, module: Any, site: Site) -> None:
+        _refuse_indices(module, site)
+        pool_largest_adaptive(builder, axes, module.output_size)
+
+    return step
+
+
+def _refuse_indices(module: Any, site: Site) -> None:
+    if module.return_indices:
+        raise ConversionError(refusal(site, "returns indices", "set return_indices=False"))
+
+
 def _nothing(builder: ChainBuilder, module: nn.Module, site: Site) -> None:
     """Do what the identity does."""
 
@@ -305,6 +287,8 @@ def _nothing(builder: ChainBuilder, module: nn.Module, site: Site) -> None:
 _MODULES: dict[type[nn.Module], ModuleStep] = {
     nn.AdaptiveAvgPool1d: lambda builder, m, site: average_adaptive(builder, 1, m.output_size),
     nn.AdaptiveAvgPool2d: lambda builder, m, site: average_adaptive(builder, 2, m.output_size),
+    nn.AdaptiveMaxPool1d: _adaptive_max_pool(1),
+    nn.AdaptiveMaxPool2d: _adaptive_max_pool(2),
     nn.AvgPool1d: _pool_1d,
     nn.AvgPool2d: _pool_2d,
     nn.BatchNorm1d: _batch_norm,
@@ -320,6 +304,8 @@ _MODULES: dict[type[nn.Module], ModuleStep] = {
     nn.Identity: _nothing,
     nn.LeakyReLU: lambda builder, m, site: activate(builder, site, leaky_relu, m.negative_slope),
     nn.Linear: _linear,
+    nn.MaxPool1d: _max_pool(1),
+    nn.MaxPool2d: _max_pool(2),
     nn.PReLU: _prelu,
     nn.ReLU: lambda builder, m, site: builder.activate(relu),
     nn.ReLU6: lambda builder, m, site: builder.activate(clamp(0.0, 6.0)),

@@ -1,0 +1,83 @@
+"""Regions of residual, branching and pooling networks against samples, volumes and autograd."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from byways.core import Box
+from byways.networks import as_chain
+from byways.regions import RegionReport, Slice, count_regions, enumerate_regions
+
+torch = pytest.importorskip("torch")
+graphs = pytest.importorskip("tests.networks.graphs")
+
+PLANE = [name for name, (_, shape) in graphs.GRAPHS.items() if shape == (2,)]
+IMAGES = ["convolutional block", "max-pooling", "max-pooling of a line", "slopes of a convolution"]
+
+
+def check(report: RegionReport, module, shape, area: float) -> None:  # type: ignore[no-untyped-def]
+    """Compare with 10^5 samples, the domain's area, and autograd at the witnesses."""
+    chain, domain = report.network, report.question.domain
+    rng = np.random.default_rng(0)
+    points = (
+        domain.sample(rng, 100_000)
+        if isinstance(domain, Box)
+        else domain(domain.box.sample(rng, 100_000))
+    )
+    places = report.locate(points)
+    assert (places >= 0).mean() > 0.9999  # but for points on a border, up to rounding
+    np.testing.assert_array_equal(
+        report.signs[places[places >= 0]], chain.segments(points[places >= 0])
+    )
+    assert sum(report.volume(k) for k in range(len(report))) == pytest.approx(area)
+    module = module.double()
+    for k in range(0, len(report), max(1, len(report) // 20)):
+        found = torch.autograd.functional.jacobian(
+            lambda x: module(x.reshape(1, *shape)).flatten(), torch.tensor(report.witnesses[k])
+        )
+        np.testing.assert_allclose(report.affine(k).weight, found.numpy(), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("name", PLANE)
+def test_on_a_square(name: str, seed: int) -> None:
+    module, shape = graphs.build(name, seed)
+    report = enumerate_regions(as_chain(module, shape), (-1, 1))
+    check(report, module, shape, 4.0)
+    other = enumerate_regions(report.network, (-1, 1), method="simplex")
+    np.testing.assert_array_equal(other.signs, report.signs)
+    assert count_regions(report.network, (-1, 1), method="lp").total == len(report)
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_on_a_slice_of_images(name: str) -> None:
+    module, shape = graphs.build(name)
+    chain = as_chain(module, shape)
+    rng = np.random.default_rng(5)
+    plane = Slice(
+        rng.standard_normal(chain.input_size), rng.standard_normal((2, chain.input_size)), 1
+    )
+    report = enumerate_regions(chain, plane)
+    assert len(report) > 5
+    check(report, module, shape, 4.0)
+
+
+def test_in_three_dimensions() -> None:
+    module, shape = graphs.build("two residuals")
+    report = enumerate_regions(as_chain(module, shape), (-1, 1))
+    check(report, module, shape, 8.0)
+
+
+def test_a_residual_in_closed_form() -> None:
+    """With h = x + relu(x), the network relu(h - 1) bends at x = 0 and x = 1/2."""
+    from torch import nn
+
+    class Net(nn.Module):
+        def forward(self, x):  # type: ignore[no-untyped-def]
+            return torch.relu(x + torch.relu(x) - 1.0)
+
+    report = enumerate_regions(as_chain(Net(), (1,)), (-1, 1))
+    np.testing.assert_array_equal(report.signs, [[0, 0], [1, 0], [1, 1]])
+    np.testing.assert_allclose([report.volume(k) for k in range(3)], [1.0, 0.5, 0.5])
+    np.testing.assert_array_equal(report.affine(slice(None)).weight.ravel(), [0.0, 0.0, 2.0])
