@@ -3,9 +3,10 @@
 
 A polytope with ``k`` corners in ``d`` dimensions lies in a flat array: ``d`` rows of ``k``
 coordinates, then for each listed decision a row of the ``k`` values there. The first listed
-decision is the one that cuts. A cut names its new corners: corner ``k + e`` lies on the edge from
-``origin[e]`` to ``target[e]``; ``source[0]`` and ``source[1]`` number the corners of the parts
-below and above.
+decision is the one that cuts. ``source[0]`` and ``source[1]`` number the old corners of the parts
+below and above; new corner ``e`` lies on the edge from ``origin[e]`` to ``target[e]``. In the part
+above the new ones follow the old ones, in the part below they do so in reverse order, which keeps
+both in cyclic order in the plane.
 
 In the plane corners stand in cyclic order, which gives the edges. Elsewhere each corner has a mask
 with one bit for each facet through it. The polytope is *simple* if those are ``d``; then two
@@ -42,13 +43,8 @@ FACETS = 62  # in a mask, whose sign bit stays out of use
 
 
 @njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
-def verdict(values, at, k, tolerance):  # type: ignore[no-untyped-def]
-    """Say where corners lie by their values, and whether rounding might have decided it."""
-    least = most = values[at]
-    for v in range(at + 1, at + k):
-        value = values[v]
-        least = value if value < least else least
-        most = value if value > most else most
+def _place(least, most, tolerance):  # type: ignore[no-untyped-def]
+    """Say where values lie, and whether rounding might have decided it."""
     if least < -tolerance and most > tolerance:
         return BOTH, 0
     bit = ABOVE if most > tolerance else BELOW
@@ -57,25 +53,51 @@ def verdict(values, at, k, tolerance):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def verdict(values, at, k, tolerance):  # type: ignore[no-untyped-def]
+    """Say where corners lie by their values, and whether rounding might have decided it."""
+    least = most = values[at]
+    for v in range(at + 1, at + k):
+        value = values[v]
+        least = value if value < least else least
+        most = value if value > most else most
+    return _place(least, most, tolerance)
+
+
+# sizes: kernel, two walks along the corners and the crossings at their ends
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def cut_ring(polytope, base, k, tolerance, source, origin, target, share):  # type: ignore[no-untyped-def]
     """Plan the cut of a polygon; corners on the line belong to both parts.
 
-    Returns the numbers of corners below and above, and of new ones.
+    Returns the numbers of old corners below and above, and of new ones.
     """
-    below, above, new, at = 0, 0, 0, base + 2 * k
+    at = base + 2 * k
+    low, high = 0, 0
+    before = polytope[at + k - 1]
     for i in range(k):
-        j = i + 1 if i + 1 < k else 0
-        here, there = polytope[at + i], polytope[at + j]
-        if here <= tolerance:
-            source[0, below] = i
-            below += 1
-        if here >= -tolerance:
-            source[1, above] = i
-            above += 1
-        if (here > tolerance and there < -tolerance) or (here < -tolerance and there > tolerance):
-            origin[new], target[new], share[new] = i, j, here / (here - there)
-            source[0, below] = source[1, above] = k + new
-            below, above, new = below + 1, above + 1, new + 1
+        here = polytope[at + i]
+        if here <= tolerance < before:
+            low = i
+        elif here >= -tolerance > before:
+            high = i
+        before = here
+    below, above, new, i = 0, 0, 0, high
+    while polytope[at + i] >= -tolerance:
+        source[1, above] = last = i
+        above += 1
+        i = i + 1 if i + 1 < k else 0
+    here = polytope[at + last]
+    if here > tolerance:
+        origin[0], target[0], share[0] = last, i, here / (here - polytope[at + i])
+        new = 1
+    i = low
+    while polytope[at + i] <= tolerance:
+        source[0, below] = last = i
+        below += 1
+        i = i + 1 if i + 1 < k else 0
+    here = polytope[at + last]
+    if here < -tolerance:
+        origin[new], target[new], share[new] = last, i, here / (here - polytope[at + i])
+        new += 1
     return below, above, new
 
 
@@ -86,8 +108,8 @@ def cut_simple(  # type: ignore[no-untyped-def]
 ):
     """Plan the cut of a simple polytope; its masks, those of new corners after them, go to spare.
 
-    Returns the numbers of corners below and above, and of new ones; -1 new ones if a corner lies
-    on the hyperplane, or if there are too many facets.
+    Returns the numbers of old corners below and above, and of new ones; -1 new ones if a corner
+    lies on the hyperplane, or if there are too many facets.
     """
     below, above, used, at = 0, 0, 0, base + d * k
     for v in range(k):
@@ -117,56 +139,80 @@ def cut_simple(  # type: ignore[no-untyped-def]
                 share[new] = polytope[at + a] / (polytope[at + a] - polytope[at + b])
                 spare[k + new] = (mask ^ rest) | bit
                 new += 1
-    for e in range(new):
-        source[0, below + e] = source[1, above + e] = k + e
-    return below + new, above + new, new
+    return below, above, new
 
 
 @njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
-def pick(source, part, count, spare, masks, at):  # type: ignore[no-untyped-def]
+def pick(source, part, old, k, new, spare, masks, at):  # type: ignore[no-untyped-def]
     """Write the masks of a part of a cut."""
-    for v in range(count):
+    for v in range(old):
         masks[at + v] = spare[source[part, v]]
+    for e in range(new):
+        masks[at + old + e] = spare[k + (e if part else new - 1 - e)]
+
+
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def _carry(polytope, at, source, part, old, row, new, result, put):  # type: ignore[no-untyped-def]
+    """Write a row of a part of a cut; return its least and its largest old value."""
+    least = most = polytope[at + source[part, 0]]
+    for v in range(old):
+        value = polytope[at + source[part, v]]
+        result[put + v] = value
+        least = value if value < least else least
+        most = value if value > most else most
+    put += old
+    for e in range(new):
+        result[put + e] = row[e if part else new - 1 - e]
+    return least, most
 
 
 # sizes: kernel, one pass over the rows for both parts of a cut
 @njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def split(  # type: ignore[no-untyped-def]
     polytope, base, k, first, d, m, source, origin, target, share, new, row,
-    part, count, to, kept, store, put, verdicts, tolerance,
+    part, old, to, verdicts, keep, other_old, store, put, lists, note, tolerance,
 ):  # fmt: skip
     """Write both parts of a cut: one to the polytope's other half, the other to the store.
 
-    The part that goes on has ``count`` corners and keeps only rows that cut it, with a verdict for
-    each row; the other has ``kept`` corners, none if it is not wanted. Rows before ``first`` are
-    not needed any more. The row of the cut itself, number ``d``, is left out. Returns how many
-    decisions might have been made by rounding.
+    Either keeps only the rows that cut it; verdicts on all go to ``verdicts`` and, for the part in
+    the store, to ``lists`` from ``note`` on. Without ``keep`` nothing is stored. Rows before
+    ``first`` are not needed any more. The row of the cut itself, number ``d``, is left out.
+    Returns how many decisions might have been made by rounding, and how many rows were stored.
     """
-    doubts, other = 0, 1 - part
-    to += first * count
-    put += first * kept
+    doubts, stored = 0, 0
+    to += first * (old + new)
+    put += first * (other_old + new)
     for r in range(first, d + m):
         if r == d:
             continue
         at = base + r * k
-        for v in range(k):
-            row[v] = polytope[at + v]
+        low, high = np.inf, -np.inf
         for e in range(new):
-            a, b = row[origin[e]], row[target[e]]
-            row[k + e] = a + share[e] * (b - a)
-        for v in range(kept):
-            store[put + v] = row[source[other, v]]
-        put += kept
-        for v in range(count):
-            polytope[to + v] = row[source[part, v]]
+            a = polytope[at + origin[e]]
+            value = a + share[e] * (polytope[at + target[e]] - a)
+            row[e] = value
+            low = value if value < low else low
+            high = value if value > high else high
+        least, most = _carry(polytope, at, source, part, old, row, new, polytope, to)
+        where = BOTH
         if r > d:
-            where, doubtful = verdict(polytope, to, count, tolerance)
+            where, doubtful = _place(min(least, low), max(most, high), tolerance)
             verdicts[r - d - 1] = where
             doubts += doubtful
-            if where != BOTH:
-                continue
-        to += count
-    return doubts
+        if where == BOTH:
+            to += old + new
+        if not keep:
+            continue
+        least, most = _carry(polytope, at, source, 1 - part, other_old, row, new, store, put)
+        where = BOTH
+        if r > d:
+            where, doubtful = _place(min(least, low), max(most, high), tolerance)
+            lists[note + r - d - 1] = where
+            doubts += doubtful
+            stored += where == BOTH
+        if where == BOTH:
+            put += other_old + new
+    return doubts, stored
 
 
 @njit(cache=True, nogil=True, error_model="numpy", forceinline=True)

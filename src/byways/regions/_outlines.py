@@ -197,13 +197,16 @@ def _replay_stage(net, path, word, stage, end, tolerance):  # type: ignore[no-un
         edges[i] = path.edges[stage, i]
     first, width = net.unit_start[stage], net.unit_start[stage + 1] - net.unit_start[stage]
     rows = path.maps[3 * first : 3 * (first + width)]
-    doubts = net.weight_size[first : first + width] * (NEGLIGIBLE * path.sizes[stage])
+    doubt = NEGLIGIBLE * path.sizes[stage]
     middle, reach = path.scratch[0], path.scratch[1]
-    survey(corners, 0, room, 2, k, rows, doubts, tolerance, middle, reach)
+    survey(
+        corners, 0, room, 2, k, path.maps, 3 * first, width, net.weight_size, first, doubt,
+        tolerance, middle, reach,
+    )  # fmt: skip
     for d in range(net.decision_start[stage], min(net.decision_start[stage + 1], end)):
         u, threshold = net.unit[d] - first, net.threshold[d]
         gradient = np.hypot(rows[width + u], rows[2 * width + u])
-        if abs(middle[u] - threshold) > reach[u] or gradient <= doubts[u]:
+        if abs(middle[u] - threshold) > reach[u] or gradient <= doubt * net.weight_size[first + u]:
             continue
         bit = (word[d >> 6] >> np.uint64(63 - (d & 63))) & np.uint64(1)
         sign = (1.0 if bit else -1.0) / gradient
@@ -215,10 +218,11 @@ def _replay_stage(net, path, word, stage, end, tolerance):  # type: ignore[no-un
     if net.decision_start[stage + 1] < end:
         after = net.unit_start[stage + 2]
         sums = path.maps[3 * (first + width) : 3 * after]
-        begin_sums(net, stage + 1, sums)
+        begin_sums(net.biases, first + width, after - first - width, 3, sums)
         path.sizes[stage + 1] = add_units(
-            net, stage, path.units[first:], width, word, path.maps, sums
-        )
+            net.unit_start, net.weight_start, net.weights, net.unit_decision, net.slopes,
+            net.intercepts, stage, 3, path.units[first:], width, word, path.maps, sums,
+        )  # fmt: skip
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

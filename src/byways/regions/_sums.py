@@ -39,73 +39,78 @@ def wider(array: NDArray[Any], room: int) -> NDArray[Any]:
     return result
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+# Unsigned indices below need no test for Python's negative ones, so that loops run several numbers
+# at a time without slices, each of which counts references.
+
+
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def copy_run(source, begin, target, at, count):  # type: ignore[no-untyped-def]
-    """Copy so many numbers that slices pay, which let several go at a time."""
-    given, result = source[begin : begin + count], target[at : at + count]
-    for i in range(count):
-        result[i] = given[i]
+    """Copy a run of numbers."""
+    here, there = np.uint64(begin), np.uint64(at)
+    for i in range(np.uint64(count)):
+        target[there + i] = source[here + i]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def begin_sums(net, stage, sums):  # type: ignore[no-untyped-def]
-    """Begin the rows of a stage with its biases."""
-    first, n = net.unit_start[stage], net.unit_start[stage + 1] - net.unit_start[stage]
-    copy_run(net.biases, first, sums, 0, n)
-    for i in range(n, net.inputs.shape[1] * n):
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def begin_sums(biases, first, n, columns, sums):  # type: ignore[no-untyped-def]
+    """Begin the rows of a stage, whose ``n`` units are numbered from ``first``, with its biases."""
+    copy_run(biases, first, sums, 0, n)
+    for i in range(np.uint64(n), np.uint64(columns * n)):
         sums[i] = 0.0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def add_units(net, stage, decided, count, word, maps, sums):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def add_units(  # type: ignore[no-untyped-def]
+    unit_start, weight_start, weights, unit_decision, slopes, intercepts,
+    stage, columns, decided, count, word, maps, sums,
+):  # fmt: skip
     """Add the shares of units, whose decisions are all made, to the rows of the next stage.
 
     Returns the largest number among the rows of their values.
     """
-    first, width = net.unit_start[stage], net.unit_start[stage + 1] - net.unit_start[stage]
-    n, columns = net.unit_start[stage + 2] - net.unit_start[stage + 1], net.inputs.shape[1]
-    rows = sums[: columns * n].reshape(columns, n)
-    size = 0.0
+    first, width = unit_start[stage], unit_start[stage + 1] - unit_start[stage]
+    n, size = np.uint64(unit_start[stage + 2] - unit_start[stage + 1]), 0.0
     for j in range(count):
         unit = decided[j]
         u, segment = unit - first, np.int64(0)
-        for k in range(net.unit_decision[unit], net.unit_decision[unit + 1]):
+        for k in range(unit_decision[unit], unit_decision[unit + 1]):
             segment += np.int64((word[k >> 6] >> np.uint64(63 - (k & 63))) & np.uint64(1))
-        slope, shift = net.slopes[unit, segment], net.intercepts[unit, segment]
+        slope, shift = slopes[unit, segment], intercepts[unit, segment]
         if slope == 0.0 and shift == 0.0:
             continue
-        at = net.weight_start[stage + 1] + u * n
-        weights = net.weights[at : at + n]
+        at, to = np.uint64(weight_start[stage + 1]) + np.uint64(u) * n, np.uint64(0)
         for c in range(columns):
             value = slope * maps[columns * first + c * width + u] + shift
             shift = 0.0
             size = max(size, abs(value))
             for i in range(n):
-                rows[c, i] += weights[i] * value
+                sums[to + i] += weights[at + i] * value
+            to += n
     return size
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def survey(  # type: ignore[no-untyped-def]
-    corners, at, step, dim, k, rows, doubts, tolerance, middle, reach
+    corners, at, step, dim, k, rows, first, n, sizes, unit, doubt, tolerance, middle, reach
 ):
     """Bound every row on the corners' bounding box: its value in the middle, and how far it goes.
 
-    Coordinate ``c`` of the corners begins at ``at + c step``. Most hyperplanes pass far from a
-    cell, and this loop runs several rows at a time. Where the middle is farther from a threshold
-    than the reach, no rounding matters, whatever the gradient is.
+    Coordinate ``c`` of the corners begins at ``at + c step``; the ``n`` units' rows begin at
+    ``first``, and rounding of unit i is at most ``doubt sizes[unit + i]``. Most hyperplanes pass
+    far from a cell, and this loop runs several rows at a time. Where the middle is farther from a
+    threshold than the reach, no rounding matters, whatever the gradient is.
     """
-    n, margin = doubts.size, 2 * tolerance + 1e-12
-    for i in range(n):
-        middle[i] = rows[i]
-        reach[i] = 4 * doubts[i]
+    margin, here = 2 * tolerance + 1e-12, np.uint64(first)
+    for i in range(np.uint64(n)):
+        middle[i] = rows[here + i]
+        reach[i] = 4 * doubt * sizes[np.uint64(unit) + i]
     for c in range(dim):
         begin = at + c * step
         low = high = corners[begin]
         for v in range(begin + 1, begin + k):
             low, high = min(low, corners[v]), max(high, corners[v])
         centre, half = (low + high) / 2, (high - low) / 2 + margin
-        along = rows[(c + 1) * n : (c + 2) * n]
-        for i in range(n):
-            middle[i] += centre * along[i]
-            reach[i] += half * abs(along[i])
+        here = np.uint64(first) + np.uint64((c + 1) * n)
+        for i in range(np.uint64(n)):
+            middle[i] += centre * rows[here + i]
+            reach[i] += half * abs(rows[here + i])

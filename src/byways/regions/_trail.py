@@ -26,7 +26,9 @@ __all__ = ["NO_CORNERS", "Trail", "domain_corners", "grown", "planted"]
 # Places in Trail.cursor. HALF tells that of two leaves the first is given; the last three say how
 # much room is missing, 0 for enough.
 STATE, STAGE, CORNERS, LISTED, DECISION, BASE, PENDING, STORED, LISTS, TESTS, AMBIGUOUS = range(11)
-FORCED, STOP, STAGES, NEXT, DIM, PLAIN, HALF, WANT_FLOATS, WANT_INTS, WANT_CORNERS = range(11, 21)
+FORCED, STOP, STAGES, NEXT, DIM, PLAIN, HALF, DONE, WANT_FLOATS, WANT_INTS, WANT_CORNERS = range(
+    11, 22
+)
 # What the current polytope waits for.
 GONE, CUT, ENTERING, HANDED = range(4)
 # Places in Trail.numbers: of the walk; of the current polytope.
@@ -38,7 +40,7 @@ class Trail(NamedTuple):
 
     ``polytope`` is laid out as ``_cuts`` says, in two halves, because a cut reads one and writes
     the other; ``masks`` go with them. A pending polytope lies in ``store`` in the same
-    form, followed by its ``sums``; its masks follow its list in ``lists``.
+    form, followed by its ``sums``; its verdicts and masks follow its list in ``lists``.
     """
 
     polytope: Array  # two halves
@@ -59,7 +61,7 @@ class Trail(NamedTuple):
     spare: Ints
     store: Array
     lists: Ints
-    frames: Ints  # (decisions + 1, 5): stage, corners, listed, decision, size of sums
+    frames: Ints  # (decisions + 1, 6): stage, corners, listed, decision, size of sums, rows
     frame_numbers: Array  # (decisions + 1, 2): mass, size
     counts: Ints
     cursor: Ints
@@ -131,7 +133,7 @@ def planted(net: Net, order: Order, corners: Array, masks: Ints) -> Trail:
         spare=np.empty(room, dtype=np.int64),
         store=np.empty(4096),
         lists=np.empty(1024, dtype=np.int64),
-        frames=np.empty((decisions + 1, 5), dtype=np.int64),
+        frames=np.empty((decisions + 1, 6), dtype=np.int64),
         frame_numbers=np.empty((decisions + 1, 2)),
         counts=np.zeros(len(net.decision_start) - 1, dtype=np.int64),
         cursor=cursor,
@@ -158,7 +160,7 @@ def grown(trail: Trail) -> Trail:
 def _cursor(net: Net, order: Order, k: int) -> Ints:
     """Say where the walk is before its first step."""
     decisions = net.unit.size
-    cursor = np.zeros(21, dtype=np.int64)
+    cursor = np.zeros(22, dtype=np.int64)
     cursor[CORNERS], cursor[FORCED], cursor[DIM] = k, len(order.prefix), net.free.size
     cursor[STOP] = decisions if order.stop is None else order.stop
     cursor[STAGES] = np.count_nonzero(net.decision_start[:-1] < cursor[STOP])

@@ -51,6 +51,7 @@ from byways.regions._trail import (
     CUT,
     DECISION,
     DIM,
+    DONE,
     ENTERING,
     EXPLORED,
     FORCED,
@@ -219,14 +220,35 @@ def _advance(net, prefix, trail, words, points, found, limits, tolerance):  # ty
     source, origin, target, share = trail.source, trail.origin, trail.target, trail.share
     row, spare, verdicts, sums = trail.row, trail.spare, trail.verdicts, trail.sums
     store, lists, frames, masses = trail.store, trail.lists, trail.frames, trail.frame_numbers
+    maps, middle, reach = trail.maps, trail.middle, trail.reach
     ends, units, dim = net.decision_start[1:], net.unit, cursor[DIM]
+    thresholds, weight_size, biases = net.threshold, net.weight_size, net.biases
+    unit_start, weight_start, weights = net.unit_start, net.weight_start, net.weights
+    unit_decision, slopes, intercepts = net.unit_decision, net.slopes, net.intercepts
+    decided_end = net.decided_end
     most_leaves, most_work = limits[0], limits[1]
     stages, forced, stop = cursor[STAGES], cursor[FORCED], cursor[STOP]
     while found < most_leaves and cursor[TESTS] < most_work:
         state, stage = cursor[STATE], cursor[STAGE]
         if state == ENTERING:
-            if not _enter(net, prefix, trail, tolerance):
+            if not _enter(
+                cursor, numbers, word, polytope, listed, decided, prefix, maps, sums, middle, reach,
+                ends, thresholds, units, unit_start, weight_size, tolerance,
+            ):  # fmt: skip
                 break
+            if stage + 1 >= stages or cursor[STATE] == GONE:
+                continue
+            done = cursor[DONE]
+            for unit in range(decided_end[stage], unit_start[stage + 1]):
+                decided[done] = unit
+                done += 1
+            n = unit_start[stage + 2] - unit_start[stage + 1]
+            cursor[NEXT] = (dim + 1) * n
+            begin_sums(biases, unit_start[stage + 1], n, dim + 1, sums)
+            numbers[SIZE] = add_units(
+                unit_start, weight_start, weights, unit_decision, slopes, intercepts,
+                stage, dim + 1, decided, done, word, maps, sums,
+            )  # fmt: skip
             continue
         if state == HANDED or (state == GONE and cursor[PENDING] == 0):
             break
@@ -234,7 +256,7 @@ def _advance(net, prefix, trail, words, points, found, limits, tolerance):  # ty
         if state == GONE:
             _take_pending(
                 cursor, numbers, word, polytope, masks, listed, verdicts, sums, store, lists,
-                frames, masses, tolerance,
+                frames, masses,
             )  # fmt: skip
             m = cursor[LISTED]
         elif m == 0:
@@ -283,29 +305,33 @@ def _advance(net, prefix, trail, words, points, found, limits, tolerance):  # ty
             if new < 0:
                 cursor[STATE] = HANDED
                 break
-            if _lacks_room(cursor, polytope, store, lists, max(below, above)):
+            if _lacks_room(cursor, polytope, store, lists, max(below, above) + new):
                 break
             decision = listed[0]
-            part = np.int64(prefix[decision]) if decision < forced else BELOW
-            count, kept = above if part else below, 0 if decision < forced else above
-            first = dim if last and cursor[PLAIN] else 0
+            keep = decision >= forced
+            part = BELOW if keep else np.int64(prefix[decision])
+            old, first = above if part else below, dim if last and cursor[PLAIN] else 0
             other = polytope.size // 2 - base
             cursor[DECISION], cursor[STATE] = decision, CUT
-            cursor[AMBIGUOUS] += split(
+            doubts, kept = split(
                 polytope, base, k, first, dim, m, source, origin, target, share, new, row,
-                part, count, other, kept, store, cursor[STORED], verdicts, tolerance,
+                part, old, other, verdicts, keep, above, store, cursor[STORED], lists,
+                cursor[LISTS] + m - 1, tolerance,
             )  # fmt: skip
+            cursor[AMBIGUOUS] += doubts
             for r in range(1, m):
                 listed[r - 1] = listed[r]
             if dim != 2:
-                pick(source, part, count, spare, masks, row.size - half)
-            if kept:
-                _put_off(cursor, numbers, listed, sums, store, lists, frames, masses, kept)
+                pick(source, part, old, k, new, spare, masks, row.size - half)
+            if keep:
                 if dim != 2:
-                    pick(source, ABOVE, kept, spare, lists, cursor[LISTS] - kept)
+                    pick(source, ABOVE, above, k, new, spare, lists, cursor[LISTS] + 2 * (m - 1))
+                _put_off(
+                    cursor, numbers, listed, sums, store, lists, frames, masses, above + new, kept
+                )
             _record(word, decision, part)
             m -= 1
-            cursor[BASE], cursor[CORNERS] = other, count
+            cursor[BASE], cursor[CORNERS] = other, old + new
         cursor[TESTS] += 1 + m
         left, done = strike(cursor[DECISION], listed, m, verdicts, word, prefix, units, decided)
         if left < 0:
@@ -314,7 +340,10 @@ def _advance(net, prefix, trail, words, points, found, limits, tolerance):  # ty
             continue
         cursor[LISTED] = left
         if done and cursor[STAGE] + 1 < stages:
-            size = add_units(net, cursor[STAGE], decided, done, word, trail.maps, sums)
+            size = add_units(
+                unit_start, weight_start, weights, unit_decision, slopes, intercepts,
+                cursor[STAGE], dim + 1, decided, done, word, maps, sums,
+            )  # fmt: skip
             numbers[SIZE] = max(numbers[SIZE], size)
     return found
 
@@ -335,14 +364,16 @@ def _record(word, k, bit):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
-def _compare(rows, threshold, i, width, polytope, base, k, dim, m, doubt, tolerance):  # type: ignore[no-untyped-def]
+def _compare(  # type: ignore[no-untyped-def]
+    maps, row, width, threshold, polytope, base, k, dim, m, doubt, tolerance
+):
     """Decide a row that may cut the polytope; leave its values in the place of the next listed row.
 
     Returns a verdict, and whether rounding might have decided it.
     """
-    constant, gradient = rows[i] - threshold, 0.0
+    constant, gradient = maps[row] - threshold, 0.0
     for c in range(1, dim + 1):
-        gradient += rows[c * width + i] * rows[c * width + i]
+        gradient += maps[row + c * width] * maps[row + c * width]
     gradient = np.sqrt(gradient)
     if gradient <= doubt:  # the unit is constant here
         return 1 if constant > doubt else 0, 1 if 0.0 < abs(constant) <= doubt else 0
@@ -351,54 +382,47 @@ def _compare(rows, threshold, i, width, polytope, base, k, dim, m, doubt, tolera
     for v in range(k):
         polytope[at + v] = constant
     for c in range(dim):
-        slope = rows[(c + 1) * width + i] * scale
+        slope = maps[row + (c + 1) * width] * scale
         for v in range(k):
             polytope[at + v] += slope * polytope[base + c * k + v]
     return verdict(polytope, at, k, tolerance)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _enter(net, prefix, trail, tolerance):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def _enter(  # type: ignore[no-untyped-def]
+    cursor, numbers, word, polytope, listed, decided, prefix, maps, sums, middle, reach, ends,
+    thresholds, units, unit_start, weight_size, tolerance,
+):  # fmt: skip
     """Begin a stage; returns False if there is not enough room to do so."""
-    cursor, numbers, sums = trail.cursor, trail.numbers, trail.sums
     stage, k, dim = cursor[STAGE], cursor[CORNERS], cursor[DIM]
-    first, width = net.unit_start[stage], net.unit_start[stage + 1] - net.unit_start[stage]
-    begin, end = net.decision_start[stage], min(net.decision_start[stage + 1], cursor[STOP])
-    if trail.polytope.size < 2 * (dim + end - begin) * k:
+    first, width = unit_start[stage], unit_start[stage + 1] - unit_start[stage]
+    begin, end = ends[stage - 1] if stage else 0, min(ends[stage], cursor[STOP])
+    if polytope.size < 2 * (dim + end - begin) * k:
         cursor[WANT_FLOATS] = (dim + end - begin) * k
         return False
-    following = stage + 1 < cursor[STAGES]
-    copy_run(sums, 0, trail.maps, (dim + 1) * first, (dim + 1) * width)
-    rows = trail.maps[(dim + 1) * first : (dim + 1) * (first + width)]
-    doubts = net.weight_size[first : first + width] * (NEGLIGIBLE * numbers[SIZE])
+    rows, doubt = (dim + 1) * first, NEGLIGIBLE * numbers[SIZE]
+    copy_run(sums, 0, maps, rows, (dim + 1) * width)
     survey(
-        trail.polytope, cursor[BASE], k, dim, k, rows, doubts, tolerance, trail.middle, trail.reach
-    )
-    cursor[NEXT] = 0
-    done = _sort_out(
-        cursor, numbers, trail.word, trail.polytope, trail.listed, trail.decided, prefix, rows,
-        trail.middle, trail.reach, doubts, net.threshold, net.unit, tolerance, begin, end,
-        following,
+        polytope, cursor[BASE], k, dim, k, maps, rows, width, weight_size, first, doubt, tolerance,
+        middle, reach,
     )  # fmt: skip
-    if following:
-        for unit in range(net.decided_end[stage], first + width):
-            trail.decided[done] = unit
-            done += 1
-        cursor[NEXT] = (dim + 1) * (net.unit_start[stage + 2] - net.unit_start[stage + 1])
-        begin_sums(net, stage + 1, sums)
-        numbers[SIZE] = add_units(net, stage, trail.decided, done, trail.word, trail.maps, sums)
+    cursor[NEXT] = 0
+    cursor[DONE] = _sort_out(
+        cursor, numbers, word, polytope, listed, decided, prefix, maps, rows, first, width, middle,
+        reach, weight_size, doubt, thresholds, units, tolerance, begin, end,
+    )  # fmt: skip
     return True
 
 
 # sizes: kernel, the loop over all decisions of a stage is hot and shares a dozen numbers
 @njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def _sort_out(  # type: ignore[no-untyped-def]
-    cursor, numbers, word, polytope, listed, decided, prefix, rows, middle, reach, doubts,
-    threshold, unit, tolerance, begin, end, following,
+    cursor, numbers, word, polytope, listed, decided, prefix, maps, rows, first, width, middle,
+    reach, weight_size, doubt, threshold, unit, tolerance, begin, end,
 ):  # fmt: skip
     """List the decisions that cut the polytope, settle the others; count the units then decided."""
     base, k, dim = cursor[BASE], cursor[CORNERS], cursor[DIM]
-    width, first, forced = doubts.size, unit[begin], cursor[FORCED]
+    forced = cursor[FORCED]
     cursor[TESTS] += end - begin
     cursor[STATE] = CUT
     m, done, listed_before = 0, 0, 0
@@ -408,7 +432,17 @@ def _sort_out(  # type: ignore[no-untyped-def]
         bit = 1 if offset > 0.0 else 0
         if abs(offset) <= reach[i]:
             bit, doubtful = _compare(
-                rows, threshold[d], i, width, polytope, base, k, dim, m, doubts[i], tolerance
+                maps,
+                rows + i,
+                width,
+                threshold[d],
+                polytope,
+                base,
+                k,
+                dim,
+                m,
+                doubt * weight_size[first + i],
+                tolerance,
             )
             cursor[AMBIGUOUS] += doubtful
         if bit == BOTH:
@@ -420,7 +454,7 @@ def _sort_out(  # type: ignore[no-untyped-def]
             return 0
         else:
             _record(word, d, bit)
-        if following and (d + 1 == end or unit[d + 1] != unit[d]):
+        if d + 1 == end or unit[d + 1] != unit[d]:
             if m == listed_before:
                 decided[done] = unit[d]
                 done += 1
@@ -436,63 +470,51 @@ def _lacks_room(cursor, polytope, store, lists, corners):  # type: ignore[no-unt
     end = cursor[STORED] + needed + cursor[NEXT]
     if polytope.size < 2 * needed or store.size < end:
         cursor[WANT_FLOATS] = max(needed, end)
-    if lists.size < cursor[LISTS] + cursor[LISTED] + corners:
-        cursor[WANT_INTS] = cursor[LISTS] + cursor[LISTED] + corners
+    if lists.size < cursor[LISTS] + 2 * cursor[LISTED] + corners:
+        cursor[WANT_INTS] = cursor[LISTS] + 2 * cursor[LISTED] + corners
     return cursor[WANT_FLOATS] + cursor[WANT_INTS] > 0
 
 
 @njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
-def _put_off(cursor, numbers, listed, sums, store, lists, frames, masses, k):  # type: ignore[no-untyped-def]
+def _put_off(cursor, numbers, listed, sums, store, lists, frames, masses, k, kept):  # type: ignore[no-untyped-def]
     """Note what goes with the part above a cut, whose rows are in the store; halve the mass."""
     m, n, p = cursor[LISTED] - 1, cursor[NEXT], cursor[PENDING]
-    begin = cursor[STORED] + (cursor[DIM] + m) * k
+    begin = cursor[STORED] + (cursor[DIM] + kept) * k
     if n:
         copy_run(sums, 0, store, begin, n)
     for r in range(m):
         lists[cursor[LISTS] + r] = listed[r]
     numbers[MASS] /= 2.0
     frames[p, 0], frames[p, 1], frames[p, 2] = cursor[STAGE], k, m
-    frames[p, 3], frames[p, 4] = cursor[DECISION], n
+    frames[p, 3], frames[p, 4], frames[p, 5] = cursor[DECISION], n, kept
     masses[p, 0], masses[p, 1] = numbers[MASS], numbers[SIZE]
     cursor[PENDING], cursor[STORED] = p + 1, begin + n
-    cursor[LISTS] += m + (k if cursor[DIM] != 2 else 0)
+    cursor[LISTS] += 2 * m + (k if cursor[DIM] != 2 else 0)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def _take_pending(  # type: ignore[no-untyped-def]
-    cursor, numbers, word, polytope, masks, listed, verdicts, sums, store, lists, frames, masses,
-    tolerance,
-):  # fmt: skip
-    """Make the youngest pending polytope, which lies above its cut, the current one.
-
-    Of its rows only those that cut it are kept, with a verdict for each.
-    """
+    cursor, numbers, word, polytope, masks, listed, verdicts, sums, store, lists, frames, masses
+):
+    """Make the youngest pending polytope, which lies above its cut, the current one."""
     p, base, dim = cursor[PENDING] - 1, cursor[BASE], cursor[DIM]
-    k, m, n = frames[p, 1], frames[p, 2], frames[p, 4]
-    begin = cursor[STORED] - (dim + m) * k - n
+    k, m, n, kept = frames[p, 1], frames[p, 2], frames[p, 4], frames[p, 5]
+    begin = cursor[STORED] - (dim + kept) * k - n
     cursor[PENDING], cursor[STORED] = p, begin
     if dim != 2:
         cursor[LISTS] -= k
         at = masks.size // 2 if base else 0
         for v in range(k):
             masks[at + v] = lists[cursor[LISTS] + v]
-    cursor[LISTS] -= m
+    cursor[LISTS] -= 2 * m
+    at = cursor[LISTS]
     for r in range(m):
-        listed[r] = lists[cursor[LISTS] + r]
-    for i in range(dim * k):
+        listed[r] = lists[at + r]
+        verdicts[r] = lists[at + m + r]
+    for i in range((dim + kept) * k):
         polytope[base + i] = store[begin + i]
-    to = base + dim * k
-    begin += dim * k
-    for r in range(m):
-        verdicts[r], doubtful = verdict(store, begin, k, tolerance)
-        cursor[AMBIGUOUS] += doubtful
-        if verdicts[r] == BOTH:
-            for v in range(k):
-                polytope[to + v] = store[begin + v]
-            to += k
-        begin += k
     if n:
-        copy_run(store, begin, sums, 0, n)
+        copy_run(store, begin + (dim + kept) * k, sums, 0, n)
     numbers[MASS], numbers[SIZE] = masses[p, 0], masses[p, 1]
     _record(word, frames[p, 3], 1)
     cursor[STAGE], cursor[CORNERS], cursor[LISTED], cursor[NEXT] = frames[p, 0], k, m, n
