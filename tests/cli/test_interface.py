@@ -29,6 +29,13 @@ FROZEN = {
     "resume": ["DIRECTORY", *LIMITS, *FILES, "--json", "--debug"],
     "report": ["PLACE", *FILES, "--csv", "--json", "--debug"],
     "worker": ["DIRECTORY", "--queue", "--lease", "--idle", "--debug"],
+    "order": [
+        *("NETWORK", "--example", "--input-shape", "--cache", "--method", "--policy"),
+        *("--max-steps", "--seed", "--report", "--save", "--plot", "--json", "--debug"),
+    ],
+    "bench-sparse": [
+        *("NETWORK", "--example", "--input-shape", "--batch", "--threads", "--json", "--debug"),
+    ],
 }
 
 

@@ -78,6 +78,7 @@ def _app() -> App:
     """Put the commands together."""
     from byways import __version__
     from byways.cli._count import count
+    from byways.cli._order import bench_sparse, order
     from byways.cli._regions import EPILOGUE, regions
     from byways.cli._report import report
     from byways.cli._resume import resume
@@ -86,7 +87,7 @@ def _app() -> App:
 
     app = App(
         name="byways",
-        help="Exact activation regions of piecewise-linear networks.",
+        help="Other ways to run a neural network: activation regions, orders of edges.",
         help_format="plaintext",
         help_epilogue=_EPILOGUE,
         version=__version__,
@@ -96,6 +97,13 @@ def _app() -> App:
     app.command(resume, help_epilogue="Example: byways resume runs/digits --workers 2", sort_key=3)
     app.command(report, help_epilogue="Example: byways report runs/digits --json", sort_key=4)
     app.command(worker, help_epilogue=WORKER_EPILOGUE, sort_key=5)
+    app.command(order, help_epilogue="Example: byways order --example digits --report", sort_key=6)
+    app.command(
+        bench_sparse,
+        name="bench-sparse",
+        help_epilogue="Example: byways bench-sparse net.onnx --batch 256",
+        sort_key=7,
+    )
     return app
 
 
@@ -106,7 +114,7 @@ def _fail(error: Exception, code: int, words: Sequence[str]) -> int:
     text = _reword(error) if isinstance(error, CycloptsError) else explain(error)
     if isinstance(error, CycloptsError):
         command = next((word for word in words if not word.startswith("-")), "")
-        known = command in {"regions", "count", "resume", "report", "worker"}
+        known = command in set(_app())
         text += f" See: byways {command + ' ' if known else ''}--help"
     elif code == ERROR and not _is_expected(error):
         text = f"{type(error).__name__}: {text} (this should not happen; --debug shows where)"

@@ -10,11 +10,13 @@ import numpy as np
 
 from byways.core.errors import ConversionError, ShapeError
 from byways.core.files import read_npz, write_npz
+from byways.core.plotting import axes, sequential
 from byways.sparse_inference._topology import first_misplaced
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
     from byways.sparse_inference._graph import EdgeGraph
@@ -116,6 +118,26 @@ class EdgeOrder:
             return cls(arrays["permutation"], **json.loads(str(arrays["about"])))
         except (LookupError, TypeError, ValueError) as error:
             raise ConversionError(f"{str(path)!r} does not describe an order: {error!r}") from error
+
+    def plot(self, graph: EdgeGraph, ax: Axes | None = None) -> Axes:
+        """Draw which edge runs when: time to the right, the edge's number upwards.
+
+        Edges are numbered destination-major, so the plain layered run is a diagonal.
+
+        Args:
+            graph: The graph that the order is for; colours are the levels of the targets.
+            ax: Where to draw; new axes if None.
+
+        Returns:
+            The axes.
+        """
+        self.require_valid(graph)
+        ax = axes(ax)
+        level = graph.level[graph.targets[self.permutation]]
+        moments = np.arange(len(self))
+        ax.scatter(moments, self.permutation, s=1, c=sequential(level), linewidths=0)
+        ax.set(xlabel="step", ylabel="edge, by target and source", title=f"order: {self.method}")
+        return ax
 
     def __len__(self) -> int:
         return len(self.permutation)

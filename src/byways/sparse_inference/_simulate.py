@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from byways.core.plotting import axes
 from byways.sparse_inference._policies import count_io, lru_misses, next_uses
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
     from byways.sparse_inference._graph import EdgeGraph
@@ -64,6 +66,30 @@ class IOReport:
     def ratio(self) -> float:
         """Total divided by the lower bound, 1 at best."""
         return self.total / self.lower_bound if self.lower_bound else 1.0
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw reads and writes per level; draw several orders on the same axes to compare them.
+
+        Args:
+            ax: Where to draw; new axes if None.
+
+        Returns:
+            The axes.
+        """
+        ax = axes(ax)
+        count = self.per_level.sum(axis=1)
+        ax.autoscale(axis="y")  # the lower limit that an earlier order set stops it
+        width = 6.0 / (1 + len(ax.lines))  # what lies below another line stays visible
+        ax.plot(np.arange(1, len(count) + 1), count, linewidth=max(width, 1.0), label=self.method)
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.set(
+            xlabel="level of the target",
+            ylabel="neuron values read and written",
+            title=f"memory of {self.memory:,} numbers, {self.policy}",
+        )
+        ax.set_ylim(bottom=0)
+        ax.legend(frameon=False)
+        return ax
 
     def __str__(self) -> str:
         return (

@@ -1,0 +1,68 @@
+"""``byways order`` and ``byways bench-sparse``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from byways.core import LayerChain
+from byways.sparse_inference import EdgeGraph, EdgeOrder, order_edges, simulate
+from tests.cli.conftest import Run
+
+
+@pytest.fixture
+def net(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    weights = [rng.normal(size=(30, 30)) * (rng.random((30, 30)) < 0.2) for _ in range(3)]
+    path = tmp_path / "net.npz"
+    LayerChain.from_arrays([(w, rng.normal(size=30)) for w in weights]).save(path)
+    return path
+
+
+def test_an_order_is_found_counted_and_saved(run: Run, net: Path, tmp_path: Path) -> None:
+    saved = tmp_path / "order.npz"
+    done = run("order", net, "--cache", 8, "--method", "ego", "--report", "--save", saved, "--json")
+    assert done.code == 0
+    rows = {row["method"]: row for row in done.json["orders"]}
+    assert list(rows) == ["ego", "destination", "source", "random"]
+    graph = EdgeGraph.from_chain(LayerChain.load(net))
+    for method, row in rows.items():
+        expected = simulate(graph, order_edges(graph, method, memory=9), memory=9)
+        assert (row["reads"], row["writes"]) == (expected.reads, expected.writes)
+    assert EdgeOrder.load(saved).is_valid(graph)
+    assert done.json["network"]["edges"] == graph.edges
+
+
+def test_the_table_names_the_best_order(run: Run, net: Path) -> None:
+    done = run("order", net, "--cache", 8)
+    assert done.code == 0
+    assert "30" not in done.err
+    assert f"{EdgeGraph.from_chain(LayerChain.load(net)).edges:,} edges" in done.out
+    assert "to bound" in done.out
+
+
+def test_a_picture_of_the_orders(run: Run, net: Path, tmp_path: Path) -> None:
+    done = run("order", net, "--cache", 8, "--report", "--plot", tmp_path / "io.png")
+    assert done.code == 0
+    assert (tmp_path / "io.png").stat().st_size > 5_000
+
+
+def test_speed_is_compared_with_equal_outputs(run: Run, net: Path) -> None:
+    done = run("bench-sparse", net, "--batch", 64, "--json")
+    assert done.code == 0
+    assert done.json["largest_difference"] < 1e-5
+    assert set(done.json["seconds"]) == {"byways", "scipy", "numpy dense"}
+    assert "10^9 edges/s" in run("bench-sparse", net, "--batch", 8).out
+
+
+def test_misuse(run: Run, net: Path, tmp_path: Path) -> None:
+    done = run("order", net, "--cache", 1)
+    assert (done.code, "--cache was 1; an edge has two ends" in done.err) == (2, True)
+    assert run("order").err.startswith("byways: no network was given")
+    (tmp_path / "empty").mkdir()
+    assert "holds no layer of the Graph Challenge" in run("order", tmp_path / "empty").err
+    assert run("bench-sparse", net, "--batch", 0).code == 2
+    assert run("bench-sparse", net, "--threads", 0).code == 2
+    assert "See: byways order --help" in run("order", net, "--metod", "ego").err
