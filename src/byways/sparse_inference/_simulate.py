@@ -81,7 +81,7 @@ class IOReport:
         ax.autoscale(axis="y")  # the lower limit that an earlier order set stops it
         width = 6.0 / (1 + len(ax.lines))  # what lies below another line stays visible
         ax.plot(np.arange(1, len(count) + 1), count, linewidth=max(width, 1.0), label=self.method)
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.locator_params(axis="x", integer=True)
         ax.set(
             xlabel="level of the target",
             ylabel="neuron values read and written",
