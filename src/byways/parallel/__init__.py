@@ -17,7 +17,17 @@ require("torch", extra="torch", purpose="byways.parallel")
 from byways.parallel._associative import associative_scan
 from byways.parallel._backward import parallel_backward
 from byways.parallel._ddim import sample_ddim
+from byways.parallel._recurrent import GRU, LSTM, RNN
 from byways.parallel._scan import scan
 from byways.parallel._solve import solve_recurrence
 
-__all__ = ["associative_scan", "parallel_backward", "sample_ddim", "scan", "solve_recurrence"]
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "associative_scan",
+    "parallel_backward",
+    "sample_ddim",
+    "scan",
+    "solve_recurrence",
+]
