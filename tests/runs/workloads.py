@@ -83,6 +83,11 @@ def multiply_slowly(context: Scale, task: Task) -> Result:
     return multiply(context, task)
 
 
+def multiply_for_seconds(context: Scale, task: Task) -> Result:
+    time.sleep(4)
+    return multiply(context, task)
+
+
 def die_once(context: Scale, task: Task) -> Result:
     """Kill the own process at the task that names a file, unless the file is there already."""
     marker = Path(str(task.payload.get("marker", os.devnull)))

@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from byways.runs._files import write_atomically
+from byways.runs._files import name_file, write_atomically
 from byways.runs._messages import LARGEST, SECRET, Message
 from byways.runs._tasks import check_key
 
@@ -266,8 +266,12 @@ class FolderInbox:
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         except FileExistsError:
             return False
-        with os.fdopen(handle, "w") as stream:
-            stream.write(text)
+        try:
+            with name_file(path), os.fdopen(handle, "w") as stream:
+                stream.write(text)
+        except BaseException:  # a full disk: an empty claim would only keep others waiting
+            path.unlink(missing_ok=True)
+            raise
         self._beat = _Heartbeat(path, self._lease / _BEATS, self._owns)
         return True
 

@@ -1,0 +1,20 @@
+"""A master to be killed: ``python -m tests.runs.queue_master RUN QUEUE TASKS``."""
+
+from __future__ import annotations
+
+import sys
+
+from byways.runs import RunDirectory, run_tasks
+from tests.runs.queues import CONTEXT, IDENTITY
+from tests.runs.workloads import make_tasks, multiply
+
+
+def main(path: str, queue: str, count: str) -> None:
+    tasks = make_tasks(int(count))
+    with RunDirectory.create_or_resume(path, **IDENTITY) as run:
+        for _ in run_tasks(multiply, tasks, context=CONTEXT, journal=run, queue=queue):
+            pass
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

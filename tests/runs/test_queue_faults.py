@@ -1,0 +1,274 @@
+"""Masters, workers, brokers and disks that fail: nothing is lost, nothing counts twice."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from byways.core.errors import JournalError
+from byways.runs import RunDirectory, _tail, run_tasks
+from tests.runs.broker import Broker, find_server
+from tests.runs.queues import CONTEXT, IDENTITY, master, workers
+from tests.runs.workloads import expected, found, make_tasks, multiply, multiply_slowly
+
+ROOT = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="these faults are those of POSIX")
+
+
+class Programs:
+    """Masters and workers as processes of their own, ended with the test."""
+
+    def __init__(self) -> None:
+        self.started: list[subprocess.Popen[str]] = []
+
+    def start(self, *words: object) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *map(str, words)],
+            cwd=ROOT,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.started.append(process)
+        return process
+
+    def worker(
+        self, path: Path, queue: str, *, work: str = "multiply_slowly", lease: float = 1.0
+    ) -> subprocess.Popen[str]:
+        return self.start("tests.runs.queue_worker", path, queue, work, lease, 20.0)
+
+    def master(self, path: Path, queue: str, count: int) -> subprocess.Popen[str]:
+        return self.start("tests.runs.queue_master", path, queue, count)
+
+
+@pytest.fixture
+def programs() -> Iterator[Programs]:
+    all_of_them = Programs()
+    yield all_of_them
+    for process in all_of_them.started:
+        process.kill()
+        process.communicate()
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "this took too long"
+        time.sleep(0.01)
+
+
+def done(path: Path) -> int:
+    if not (path / "manifest.json").exists():
+        return 0
+    with RunDirectory.open(path) as run:
+        return len(run.done_keys())
+
+
+def check(path: Path, count: int) -> None:
+    """Nothing is lost, nothing counts twice."""
+    with RunDirectory.open(path) as run:
+        assert found(list(run.results())) == expected(count)
+        assert run.status().tasks == count
+
+
+def test_a_killed_worker_is_replaced(tmp_path: Path, queue: str, programs: Programs) -> None:
+    path = tmp_path / "run"
+    first, second = programs.worker(path, queue), programs.master(path, queue, 60)
+    wait_for(lambda: done(path) > 5)
+    first.kill()  # in the middle of a task
+    programs.worker(path, queue)
+    assert second.wait(30) == 0
+    check(path, 60)
+
+
+def test_workers_go_on_without_a_master(tmp_path: Path, queue: str, programs: Programs) -> None:
+    path = tmp_path / "run"
+    first = programs.master(path, queue, 50)
+    programs.worker(path, queue)
+    wait_for(lambda: done(path) > 5)
+    first.kill()
+    wait_for(lambda: done(path) == 50)  # all were in the queue already
+    again = programs.master(path, queue, 60)
+    assert again.wait(30) == 0
+    check(path, 60)
+
+
+def test_a_suspended_worker_wakes_up(tmp_path: Path, programs: Programs) -> None:
+    path = tmp_path / "run"
+    sleeper = programs.worker(path, "folder", lease=0.5)
+    boss = programs.master(path, "folder", 40)
+    wait_for(lambda: done(path) > 5)
+    sleeper.send_signal(signal.SIGSTOP)
+    programs.worker(path, "folder", lease=0.5)
+    assert boss.wait(30) == 0  # past the lease, another worker did what the sleeper had
+    sleeper.send_signal(signal.SIGCONT)
+    _, errors = sleeper.communicate(timeout=30)
+    assert (sleeper.returncode, errors) == (0, "")
+    check(path, 40)
+
+
+@pytest.mark.slow
+def test_a_worker_that_the_broker_gave_up_wakes_up(
+    tmp_path: Path, broker_url: str, programs: Programs
+) -> None:
+    path, queue = tmp_path / "run", f"{broker_url}?heartbeat=1"
+    sleeper, boss = programs.worker(path, queue), programs.master(path, queue, 40)
+    wait_for(lambda: done(path) > 5)
+    sleeper.send_signal(signal.SIGSTOP)
+    programs.worker(path, queue)
+    assert boss.wait(30) == 0
+    sleeper.send_signal(signal.SIGCONT)
+    sleeper.communicate(timeout=30)
+    assert sleeper.returncode == 0
+    check(path, 40)
+
+
+@pytest.mark.slow
+def test_heartbeats_are_kept_while_computing(
+    tmp_path: Path, broker_url: str, programs: Programs
+) -> None:
+    path, queue = tmp_path / "run", f"{broker_url}?heartbeat=1"
+    worker = programs.worker(path, queue, work="multiply_for_seconds")
+    boss = programs.master(path, queue, 2)
+    assert boss.wait(60) == 0  # each task is longer than three heartbeats
+    output, errors = worker.communicate(timeout=30)
+    assert (output, errors) == ("finished 2\n", "")
+
+
+@pytest.mark.slow
+def test_a_killed_broker_comes_back(tmp_path: Path, programs: Programs) -> None:
+    if find_server() is None:
+        pytest.skip("there is no rabbitmq-server to start and kill")
+    path, broker = tmp_path / "run", Broker(tmp_path / "broker")
+    try:
+        broker.start()
+        boss = programs.master(path, broker.url, 300)
+        programs.worker(path, broker.url)
+        programs.worker(path, broker.url)
+        for least in (20, 80):
+            wait_for(lambda least=least: done(path) > least)  # type: ignore[misc]
+            broker.kill()
+            time.sleep(0.5)
+            broker.start()
+        assert boss.wait(60) == 0
+        check(path, 300)
+    finally:
+        broker.stop()
+
+
+@contextmanager
+def small_disk(path: Path) -> Iterator[None]:
+    path.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(path)],
+        capture_output=True,
+        check=False,
+    )
+    if mounted.returncode:
+        pytest.skip("only root can mount a small disk here")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(path)], check=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it mounts a tmpfs")
+def test_a_full_disk_ends_a_worker_and_loses_nothing(tmp_path: Path, programs: Programs) -> None:
+    with small_disk(tmp_path / "disk"):
+        path, ballast = tmp_path / "disk" / "run", tmp_path / "disk" / "ballast"
+        boss = programs.master(path, "folder", 200)
+        wait_for(lambda: (path / "queue" / "tasks").is_dir() and len(tasks_of(path)) == 200)
+        with pytest.raises(OSError, match="No space left"):
+            fill(ballast)
+        worker = programs.worker(path, "folder")
+        _, errors = worker.communicate(timeout=30)
+        last = errors.strip().splitlines()[-1]
+        assert last.startswith("OSError: [Errno 28] No space left on device: ")
+        assert str(path) in last
+        assert done(path) < 200
+        ballast.unlink()
+        programs.worker(path, "folder", work="multiply")
+        assert boss.wait(30) == 0
+        check(path, 200)
+        assert not list(path.rglob("*.part"))
+
+
+def fill(path: Path) -> None:
+    with path.open("wb") as stream:
+        while True:
+            os.write(stream.fileno(), bytes(1000))
+
+
+def tasks_of(path: Path) -> list[Path]:
+    return list((path / "queue" / "tasks").glob("n-*"))
+
+
+def test_a_torn_line_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    RunDirectory.create(path, **IDENTITY).close()
+    (path / "journal" / "torn.jsonl").write_text('{"key":"n-000001","secon')
+    with workers(path, "folder", 1):
+        assert found(master(path, "folder", 3)) == expected(3)
+    check(path, 3)
+
+
+def test_a_broken_line_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    RunDirectory.create(path, **IDENTITY).close()
+    with (
+        workers(path, "folder", 1, multiply_slowly, idle=1.0),
+        RunDirectory.open(path) as run,
+    ):
+        pairs = run_tasks(multiply, make_tasks(30), context=CONTEXT, journal=run, queue="folder")
+        next(pairs)
+        (path / "journal" / "bad.jsonl").write_text('{"key":"n-000001","secon\n')
+        with pytest.raises(JournalError, match=r"bad\.jsonl, line 1 is broken") as caught:
+            list(pairs)
+    assert (caught.value.file, caught.value.line) == (path / "journal" / "bad.jsonl", 1)
+
+
+def test_a_corrupted_shard_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_tail, "_PATIENCE", 0.3)  # so long it may be on its way
+    path = tmp_path / "run"
+    with RunDirectory.create(path, **IDENTITY) as run:
+        pairs = run_tasks(multiply, make_tasks(3), context=CONTEXT, journal=run, queue="folder")
+        with RunDirectory.open(path) as other:
+            other.append(multiply(CONTEXT, make_tasks(2)[1]))
+        (shard,) = (path / "shards").iterdir()
+        data = shard.read_bytes()
+        shard.write_bytes(data.replace(b"n-000001", b"n-000007"))
+        with pytest.raises(JournalError, match="is damaged") as caught:
+            list(pairs)
+    assert caught.value.file == shard
+
+
+def interrupt(programs: Programs, path: Path, delay: float, count: int) -> None:
+    """Press Ctrl-C at a master some time after its start."""
+    boss = programs.master(path, "folder", count)
+    time.sleep(delay)
+    boss.send_signal(signal.SIGINT)
+    _, errors = boss.communicate(timeout=30)
+    assert boss.returncode in (0, 1, -signal.SIGINT), errors
+    if boss.returncode:
+        assert errors.strip().splitlines()[-1] == "KeyboardInterrupt", errors
+
+
+@pytest.mark.parametrize("moments", [3, pytest.param(50, marks=pytest.mark.slow)])
+def test_interrupts_at_random_moments(tmp_path: Path, moments: int, programs: Programs) -> None:
+    path, chance = tmp_path / "run", random.Random(moments)
+    programs.worker(path, "folder")
+    for _ in range(moments):
+        interrupt(programs, path, chance.uniform(0.1, 0.6), 20 * moments)
+    assert programs.master(path, "folder", 20 * moments).wait(60) == 0
+    check(path, 20 * moments)
