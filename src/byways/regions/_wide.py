@@ -1,0 +1,174 @@
+"""Method "wide": many inputs, few units in the first layer.
+
+The network sees of its inputs only the first layer's pre-activations. In each first-layer cell the
+later layers are an arrangement in as many dimensions as units are on, few enough for dictionaries
+of some hundred numbers; what is left to ask is whether a node of that arrangement meets the image
+of the box. Nearly all nodes are answered by certificates at their vertex or by cuts that others
+left, the rest by Newton's method on the inputs, and the few that it cannot decide by a linear
+program, so that the answer is complete.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from byways.regions._engine import Batch
+from byways.regions._net import Net
+from byways.regions._signs import words_for
+from byways.regions._wide_kernel import advance, leave
+from byways.regions._wide_space import Space
+from byways.regions._wide_tree import (
+    ALIVE,
+    AMBIGUOUS,
+    ASK,
+    BY_WITNESS,
+    CERTIFICATE,
+    COLUMNS,
+    CURRENT,
+    EXPLORED,
+    LEVEL,
+    NODES,
+    NOTHING,
+    PENDING,
+    PIVOTS,
+    POINT,
+    PROGRAMS,
+    ROOT,
+    STOP,
+    WARM,
+    plant,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from byways.regions._engine import Order
+    from byways.regions._feasibility import Depth, Port
+    from byways.regions._problem import Problem
+
+__all__ = ["WideWalk"]
+
+
+class WideWalk:
+    """Walk over the cells of a problem; see ``Walk`` for the attributes.
+
+    Memory is that of one small dictionary per level. ``programs`` counts the nodes that took a
+    linear program.
+
+    Raises:
+        ValueError: If the problem does not suit the method.
+    """
+
+    def __init__(self, problem: Problem, order: Order) -> None:
+        self._problem, self._order = problem, order
+        self._net = Net.of(problem)
+        self._space = Space.of(problem, order.tolerance)
+        self._tree = plant(problem, order, self._space)
+        self._port: Port | None = None
+        self.finished = False
+
+    @property
+    def layer_counts(self) -> NDArray[np.int64]:
+        """Cells completed per stage."""
+        return self._tree.counts
+
+    @property
+    def ambiguous(self) -> int:
+        """Decisions within the tolerance of zero."""
+        return int(self._tree.cursor[AMBIGUOUS])
+
+    @property
+    def explored(self) -> float:
+        """Share of the tree that is done."""
+        return 1.0 if self.finished else float(self._tree.number[EXPLORED])
+
+    @property
+    def work(self) -> int:
+        """Decisions tested and pivots made."""
+        return int(self._tree.cursor[NODES] + self._tree.cursor[PIVOTS])
+
+    @property
+    def programs(self) -> int:
+        """Linear programs solved for what nothing else decided."""
+        return int(self._tree.cursor[PROGRAMS])
+
+    def advance(self, leaves: int, work: int) -> Batch:
+        """Go on for at most ``leaves`` leaves, and about ``work`` tests and pivots."""
+        cursor = self._tree.cursor
+        kept = leaves if self._order.listing else 0
+        words = np.zeros((kept, words_for(self._problem.decisions)), dtype=np.uint64)
+        points = np.empty((kept if self._order.witnesses else 0, self._problem.dim))
+        until, found = self.work + work, 0
+        while True:
+            found += advance(
+                self._net,
+                self._space,
+                self._tree,
+                words[found:],
+                points[found:],
+                leaves - found,
+                until,
+                self._order.tolerance,
+            )
+            if cursor[ASK] == POINT:
+                # A leaf stops at the path's end, or within the first layer's orthant.
+                depth = self._deepest(max(int(cursor[STOP]), len(self._first_bits())))
+                points[found - 1] = depth.point
+            elif cursor[ASK] == ALIVE:
+                self._resolve()
+            else:
+                break
+            cursor[ASK] = NOTHING
+        roots = 1 << self._tree.varying.size
+        self.finished = bool(cursor[CURRENT] < 0 and not cursor[PENDING] and cursor[ROOT] == roots)
+        return Batch(words[:found], points[:found], found)
+
+    def _first_bits(self) -> NDArray[np.uint8]:
+        """Give the decisions that a root has taken."""
+        return self._tree.bits[: len(self._space.settled) if self._space.apex else 0]
+
+    def _resolve(self) -> None:
+        """Decide by a linear program whether the current node is alive."""
+        tree, cursor = self._tree, self._tree.cursor
+        slot = int(cursor[CURRENT])
+        depth = self._deepest(int(tree.frame[slot, LEVEL]))
+        cursor[PROGRAMS] += 1
+        tolerance = self._order.tolerance
+        if depth.margin <= tolerance:
+            cursor[AMBIGUOUS] += bool(depth.margin >= -tolerance and depth.margin != 0.0)
+            leave(cursor, tree.stack, tree.number, tree.mass, slot)
+            return
+        space, d = self._space, int(cursor[COLUMNS])
+        z = space.centre + space.W[:, : self._problem.dim] @ (depth.point - 0.5)
+        tree.seen[slot, :d] = (z[tree.column[:d]] - tree.base[:d]) / tree.scale[:d]
+        tree.frame[slot, WARM] = 0
+        tree.frame[slot, CERTIFICATE] = BY_WITNESS
+
+    def _deepest(self, level: int) -> Depth:
+        """Give the deepest point of the cell of the first ``level`` decisions of the path."""
+        from byways.regions._feasibility import deepest_point, port
+
+        if self._port is None:
+            self._port = port()
+        rows = self._rows(self._tree.bits[:level])
+        none = np.zeros((0, self._problem.dim + 1))
+        return deepest_point(rows, none, self._problem.free, self._port)
+
+    def _rows(self, bits: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """Give the rows of a cell whose last stage may be incomplete; constants left out."""
+        problem, values, used = self._problem, self._problem.inputs(), 0
+        result = []
+        for stage, rows in zip(problem.stages, problem.unit_rows(bits), strict=False):
+            part = bits[used : used + len(stage.unit)]
+            used += len(stage.unit)
+            decided = problem.decision_rows(stage, rows, float(np.abs(values).max(initial=0.0)))
+            result.append(np.where(part[:, None] > 0, 1.0, -1.0) * decided[: len(part)])
+            if used > len(bits):
+                break
+            segment = stage.segments(part)
+            values = stage.slopes[segment][:, None] * rows
+            values[:, 0] += stage.intercepts[segment]
+        found = np.concatenate(result)
+        return found[found[:, 1:].any(axis=1)]

@@ -1,0 +1,452 @@
+"""The loop of the engine for wide inputs: which child of a node is alive for free, which is tested.
+
+A node whose vertex is certainly inside the zonotope has the child on its vertex's side for free. A
+node known by a witness has the child that holds the witness for free, and no other: its vertex may
+lie outside. Everything else is examined.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from byways.regions._compiled import compiled, entry, inlined
+from byways.regions._net import enter_stage
+from byways.regions._problem import NEGLIGIBLE
+from byways.regions._wide_dictionary import (
+    DOUBT,
+    EMPTY,
+    copy,
+    dual,
+    express,
+    prune,
+    refresh,
+)
+from byways.regions._wide_nodes import examine, interior
+from byways.regions._wide_oracle import evaluate
+from byways.regions._wide_tree import (
+    AGE,
+    ALIVE,
+    AMBIGUOUS,
+    ASK,
+    AT_VERTEX,
+    BIT,
+    BY_WITNESS,
+    CEILING,
+    CERTIFICATE,
+    COLUMNS,
+    CURRENT,
+    CUTS,
+    CUTS_BELOW,
+    DEAD,
+    EXPLORED,
+    FORCED,
+    GRANTED,
+    LEVEL,
+    MOST_CUTS,
+    NODES,
+    NOTHING,
+    PENDING,
+    PIVOTS,
+    POINT,
+    ROOT,
+    SIZE,
+    SPARE,
+    STAGE,
+    STOP,
+    TO_VISIT,
+    UNRESOLVED,
+    UNUSED,
+    WARM,
+)
+
+__all__ = ["advance", "leave"]
+
+_OLD = 40  # pivots after which a dictionary is computed afresh
+
+
+# sizes: kernel, the loop that unpacks both tuples once
+@entry
+def advance(net, space, tree, words, points, leaves, work, tolerance):
+    """Visit nodes until a limit is reached or the caller is asked; return the leaves met."""
+    frame, cursor, bits, settled = tree.frame, tree.cursor, tree.bits, tree.settled
+    first = net.decision_start[1] if space.apex else 0
+    found = 0
+    while found < leaves and cursor[NODES] + cursor[PIVOTS] < work and cursor[ASK] == NOTHING:
+        if cursor[CURRENT] < 0 and not take_pending(tree) and not plant_root(net, space, tree):
+            break
+        slot = cursor[CURRENT]
+        level, certificate = frame[slot, LEVEL], frame[slot, CERTIFICATE]
+        if certificate == UNRESOLVED:
+            cursor[ASK] = ALIVE
+            break
+        if certificate == GRANTED and level >= cursor[FORCED]:
+            frame[slot, CERTIFICATE] = examine(space, tree, slot, first, tolerance)
+            if frame[slot, CERTIFICATE] == DEAD:
+                leave(cursor, tree.stack, tree.number, tree.mass, slot)
+            continue
+        if level <= cursor[STOP]:
+            arrive(net, space, tree, slot)
+        if level >= cursor[STOP]:
+            for i in range(cursor[STOP] if words.shape[0] else 0):
+                if bits[i]:
+                    words[found, i >> 6] |= np.uint64(1) << np.uint64(63 - (i & 63))
+            if points.shape[0] and not interior(space, tree, slot, first, tolerance, points, found):
+                cursor[ASK] = POINT
+            found += 1
+            leave(cursor, tree.stack, tree.number, tree.mass, slot)
+            continue
+        known = 0 if net.follows[level] and bits[level - 1] == 0 else settled[level]
+        if known >= 0:
+            if level < cursor[FORCED] and tree.prefix[level] != known:
+                leave(cursor, tree.stack, tree.number, tree.mass, slot)
+                continue
+            bits[level] = known
+            frame[slot, LEVEL] += 1
+            if known != settled[level]:
+                close_row(net, tree, slot, level)
+            continue
+        if frame[slot, AGE] > _OLD:
+            # fmt: off
+            refresh(
+                tree.origin, bits, tree.t, tree.basic, tree.nonbasic, slot, frame[slot, SIZE],
+                cursor[COLUMNS], space.rank, space.rank + level, space.rank + bits.size,
+                tree.system,
+            )
+            # fmt: on
+            frame[slot, AGE] = 0
+        if level < cursor[FORCED]:
+            follow(net, space, tree, slot, tolerance)
+        else:
+            split(net, space, tree, slot, first, tolerance)
+    return found
+
+
+@inlined
+def arrive(net, space, tree, slot):
+    """Where stages end or begin: count the completed cell and prepare the next stage's rows."""
+    cursor, level = tree.cursor, tree.frame[slot, LEVEL]
+    for stage in range(tree.counts.size):
+        if net.decision_start[stage + 1] == level and (
+            level > cursor[FORCED] or cursor[FORCED] == 0
+        ):
+            tree.counts[stage] += 1
+        if net.decision_start[stage] == level and level < cursor[STOP]:
+            size = 1.0
+            if stage > 0:
+                size = enter_stage(net, stage, tree.bits, tree.maps[: cursor[COLUMNS] + 1])
+            cursor[AMBIGUOUS] += stage_rows(net, space, tree, stage, size)
+            begin_stage(net, space, tree, slot, stage)
+
+
+@compiled
+def take_pending(tree):
+    """Make the youngest pending dictionary the current one."""
+    cursor, frame = tree.cursor, tree.frame
+    if cursor[PENDING] == 0:
+        return False
+    cursor[PENDING] -= 1
+    slot = tree.stack[TO_VISIT, cursor[PENDING]]
+    cursor[CURRENT] = slot
+    tree.bits[frame[slot, LEVEL] - 1] = frame[slot, BIT]
+    if cursor[CUTS] > MOST_CUTS * 3 // 4:  # younger cuts are in no dictionary that is left
+        cursor[CUTS] = min(cursor[CUTS], max(frame[slot, CUTS_BELOW], MOST_CUTS // 2))
+    return True
+
+
+@compiled
+def leave(cursor, stack, number, mass, slot):
+    """Give the current dictionary back; its share of the tree is done."""
+    number[EXPLORED] += mass[slot]
+    stack[UNUSED, cursor[SPARE]] = slot
+    cursor[SPARE] += 1
+    cursor[CURRENT] = -1
+
+
+# sizes: kernel, the layout of a root
+@compiled
+def plant_root(net, space, tree):
+    """Put the next first-layer cell, or without an apex the whole hull, into a dictionary."""
+    cursor, bits, k = tree.cursor, tree.bits, space.rank
+    roots = 1 << tree.varying.size
+    end = net.decision_start[1] if space.apex else 0
+    if cursor[ROOT] == roots:
+        return False
+    for i in range(end):
+        bits[i] = tree.prefix[i] if i < cursor[FORCED] else max(tree.settled[i], 0)
+        if i < cursor[FORCED] and tree.settled[i] >= 0 and tree.settled[i] != bits[i]:
+            cursor[ROOT] = roots
+            return False
+    for i in range(tree.varying.size):
+        bits[tree.varying[i]] = (cursor[ROOT] >> (tree.varying.size - 1 - i)) & 1
+    cursor[ROOT] += 1
+    cursor[SPARE] -= 1
+    slot = tree.stack[UNUSED, cursor[SPARE]]
+    cursor[CURRENT] = slot
+    d = 0
+    for i in range(k):
+        above = space.apex and bits[space.units[i]] == 1
+        tree.negative[i] = space.apex and not above and not space.bends[i]
+        if tree.negative[i]:
+            continue
+        tree.column[d] = i
+        if space.apex:
+            tree.base[d] = 0.0
+            tree.scale[d] = space.outer[1, i] if above else -space.outer[0, i]
+        else:
+            tree.base[d] = space.lower[i]
+            tree.scale[d] = space.upper[i] - space.lower[i]
+        d += 1
+    cursor[COLUMNS] = d
+    lay_out(space, tree, slot)
+    frame = tree.frame
+    frame[slot, SIZE], frame[slot, LEVEL], frame[slot, AGE] = 1, end, 0
+    frame[slot, STAGE], frame[slot, WARM] = 0, 0
+    frame[slot, CERTIFICATE] = AT_VERTEX if space.apex else BY_WITNESS
+    if end < cursor[FORCED]:
+        frame[slot, CERTIFICATE] = GRANTED
+    tree.mass[slot] = 1.0 / roots
+    return True
+
+
+@compiled
+def lay_out(space, tree, slot):
+    """Write coordinates, the gauge, its ceiling, and the first cuts of a root."""
+    cursor, k, d = tree.cursor, space.rank, tree.cursor[COLUMNS]
+    cursor[CUTS] = 0
+    for c in range(d):
+        for e in range(d):
+            scale = tree.scale[c] * tree.scale[e]
+            tree.gram[c, e] = scale * space.gram[tree.column[c], tree.column[e]]
+        tree.origin[c] = 0.0
+        tree.origin[c, c + 1] = 1.0
+        tree.nonbasic[slot, c] = c
+        for unit in range(space.rows.shape[0]):
+            tree.maps[c + 1, unit] = space.rows[unit, 1 + tree.column[c]] * tree.scale[c]
+    for unit in range(space.rows.shape[0]):
+        tree.maps[0, unit] = space.rows[unit, 0]
+        for c in range(d):
+            tree.maps[0, unit] += space.rows[unit, 1 + tree.column[c]] * tree.base[c]
+    tree.t[slot, 0] = 0.0
+    tree.t[slot, 0, 1 : d + 1] = 1.0
+    tree.basic[slot, 0] = -2
+    tree.number[CEILING] = np.inf
+    if space.apex:
+        tree.u[:] = 0.0
+        lift = 0.0
+        for c in range(d):
+            tree.u[tree.column[c]] = 1.0 / tree.scale[c]
+            lift += space.centre[tree.column[c]] / tree.scale[c]
+        # fmt: off
+        _, _, support = evaluate(
+            space.W, space.centre, tree.u, space.centre, tree.s, tree.delta, tree.z
+        )
+        # fmt: on
+        tree.number[CEILING] = (support + lift) * (1.0 + 1e-9) + 1e-9
+        return
+    for c in range(d):
+        line = tree.origin[k + tree.bits.size + c]
+        line[:] = 0.0
+        size = tree.scale[c] / space.length[tree.column[c]]
+        line[0], line[c + 1] = size, -size
+        tree.seen[slot, c] = (space.centre[tree.column[c]] - tree.base[c]) / tree.scale[c]
+    cursor[CUTS] = d
+
+
+@inlined
+def stage_rows(net, space, tree, stage, size):
+    """Write a stage's decisions as functions of the coordinates, of unit gradient over inputs.
+
+    Returns how many constants were too close to zero to be sure of their sign.
+    """
+    d, k, doubtful = tree.cursor[COLUMNS], space.rank, 0
+    for j in range(net.decision_start[stage], net.decision_start[stage + 1]):
+        line = tree.origin[k + j]
+        line[:] = 0.0
+        if stage == 0 and space.settled[j] >= 0:
+            continue
+        unit = net.unit[j]
+        noise = NEGLIGIBLE * size * net.weight_size[unit]
+        level = tree.maps[0, unit] - net.threshold[j]
+        gradient = 0.0
+        for c in range(d):
+            for e in range(d):
+                gradient += tree.maps[c + 1, unit] * tree.maps[e + 1, unit] * tree.gram[c, e]
+        gradient = np.sqrt(max(gradient, 0.0))
+        if stage > 0 and gradient <= noise:
+            tree.settled[j] = level > noise
+            doubtful += level != 0.0 and abs(level) <= noise
+            continue
+        tree.settled[j] = -1
+        line[0] = level / gradient
+        for c in range(d):
+            line[c + 1] = tree.maps[c + 1, unit] / gradient
+    return doubtful
+
+
+@compiled
+def begin_stage(net, space, tree, slot, stage):
+    """Put the rows of a stage in front, behind them what binds of the stages before."""
+    t, basic, frame, k = tree.t, tree.basic, tree.frame, space.rank
+    d, n = tree.cursor[COLUMNS], frame[slot, SIZE]
+    width = (d + 8) // 8 * 8
+    start, end = net.decision_start[stage], net.decision_start[stage + 1]
+    opened, opened_end = k + start, k + tree.bits.size
+    n = prune(t, basic, slot, n, d, 1, k, opened, opened_end)
+    shift = end - start
+    for i in range(n - 1, 0, -1):
+        basic[slot, i + shift] = basic[slot, i]
+        for c in range(width):
+            t[slot, i + shift, c] = t[slot, i, c]
+    for j in range(start, end):
+        basic[slot, 1 + j - start] = -1
+    for j in range(start, end):
+        if tree.settled[j] < 0:
+            row = 1 + j - start
+            express(tree.origin, k + j, 1.0, t, basic, tree.nonbasic, slot, n + shift, d, k, row)
+    for j in range(start, end):
+        if tree.settled[j] < 0:
+            basic[slot, 1 + j - start] = k + j
+    frame[slot, SIZE] = n + shift
+    frame[slot, STAGE] = stage
+
+
+@compiled
+def close_row(net, tree, slot, level):
+    """Leave out the row of a decision that follows from the one before."""
+    row = 1 + level - net.decision_start[tree.frame[slot, STAGE]]
+    tree.basic[slot, row] = -1
+
+
+@compiled
+def negate(t, slot, row, d):
+    """Turn a raw row into that of the negative side."""
+    for c in range(d + 1):
+        t[slot, row, c] = -t[slot, row, c]
+
+
+@compiled
+def follow(net, space, tree, slot, tolerance):
+    """Go to the given side of a decision; its emptiness is not asked for, but may show."""
+    t, basic, nonbasic, frame, cursor = tree.t, tree.basic, tree.nonbasic, tree.frame, tree.cursor
+    level, d, k = frame[slot, LEVEL], cursor[COLUMNS], space.rank
+    row = 1 + level - net.decision_start[frame[slot, STAGE]]
+    tree.bits[level] = tree.prefix[level]
+    frame[slot, LEVEL] = level + 1
+    if tree.prefix[level] == 0:
+        negate(t, slot, row, d)
+    # fmt: off
+    outcome, pivots = dual(
+        t, basic, nonbasic, slot, frame[slot, SIZE], d, (d + 8) // 8 * 8, k + level + 1,
+        k + tree.bits.size, tree.number[CEILING], tolerance,
+    )
+    # fmt: on
+    cursor[PIVOTS] += pivots
+    frame[slot, AGE] += pivots
+    if outcome == EMPTY:
+        leave(cursor, tree.stack, tree.number, tree.mass, slot)
+    elif outcome == DOUBT:
+        frame[slot, CERTIFICATE] = UNRESOLVED
+
+
+# sizes: kernel, both children of a node
+@compiled
+def split(net, space, tree, slot, first, tolerance):
+    """Decide which children of the current node are alive; the far one is left for later."""
+    t, frame, cursor, bits = tree.t, tree.frame, tree.cursor, tree.bits
+    level, d, k = frame[slot, LEVEL], cursor[COLUMNS], space.rank
+    row = 1 + level - net.decision_start[frame[slot, STAGE]]
+    cursor[NODES] += 1
+    value = t[slot, row, 0]
+    near = value > 0.0
+    free = -1  # the side that is alive without a test
+    if frame[slot, CERTIFICATE] == AT_VERTEX:
+        if abs(value) > tolerance:
+            free = 1 if near else 0
+    else:
+        at = tree.origin[k + level, 0]
+        for c in range(d):
+            at += tree.origin[k + level, c + 1] * tree.seen[slot, c]
+        if abs(at) > tolerance:
+            free = 1 if at > 0.0 else 0
+    far_alive, other = False, -1
+    if not shut(t, slot, row, d, near, value, tolerance):
+        other = far_child(net, space, tree, slot, row, near, free, first, tolerance)
+        far_alive = other >= 0
+    bits[level] = near
+    frame[slot, LEVEL] = level + 1
+    if not near:
+        negate(t, slot, row, d)
+    alive = True
+    if free != near:
+        frame[slot, CERTIFICATE] = examine(space, tree, slot, first, tolerance)
+        alive = frame[slot, CERTIFICATE] != DEAD
+    if far_alive:
+        if alive:
+            tree.mass[slot] *= 0.5
+        tree.mass[other] = tree.mass[slot]
+        if alive:
+            tree.stack[TO_VISIT, cursor[PENDING]] = other
+            cursor[PENDING] += 1
+        else:
+            tree.stack[UNUSED, cursor[SPARE]] = slot
+            cursor[SPARE] += 1
+            cursor[CURRENT] = other
+            bits[level] = 1 - near
+    elif not alive:
+        leave(cursor, tree.stack, tree.number, tree.mass, slot)
+
+
+@compiled
+def shut(t, slot, row, d, near, value, tolerance):
+    """Tell whether the far side is empty by the row alone: it only grows away from the vertex."""
+    if abs(value) <= tolerance:
+        return False
+    for c in range(1, d + 1):
+        if (t[slot, row, c] < -1e-12) if near else (t[slot, row, c] > 1e-12):
+            return False
+    return True
+
+
+# sizes: kernel, the test of one child
+@compiled
+def far_child(net, space, tree, slot, row, near, free, first, tolerance):
+    """Make the child on the other side of the vertex; return its slot, or -1 if it is empty."""
+    t, basic, nonbasic, frame, cursor = tree.t, tree.basic, tree.nonbasic, tree.frame, tree.cursor
+    level, d, k, n = frame[slot, LEVEL], cursor[COLUMNS], space.rank, frame[slot, SIZE]
+    width = (d + 8) // 8 * 8
+    cursor[SPARE] -= 1
+    other = tree.stack[UNUSED, cursor[SPARE]]
+    copy(t, basic, nonbasic, slot, other, n, d, width)
+    frame[other, SIZE], frame[other, LEVEL] = n, level + 1
+    frame[other, WARM] = frame[slot, WARM]
+    tree.pull[other] = tree.pull[slot]
+    if near:
+        negate(t, other, row, d)
+    tree.bits[level] = 1 - near
+    opened, opened_end = k + level + 1, k + tree.bits.size
+    # fmt: off
+    outcome, pivots = dual(
+        t, basic, nonbasic, other, n, d, width, opened, opened_end, tree.number[CEILING], tolerance
+    )
+    # fmt: on
+    cursor[PIVOTS] += pivots
+    frame[other, AGE] = frame[slot, AGE] + pivots
+    certificate = DEAD
+    if outcome == DOUBT or (outcome == EMPTY and free == 1 - near):
+        certificate = UNRESOLVED
+    elif outcome != EMPTY:
+        f = 1 + net.decision_start[frame[slot, STAGE] + 1] - net.decision_start[frame[slot, STAGE]]
+        n = prune(t, basic, other, n, d, f, k, opened, opened_end)
+        frame[other, SIZE] = n
+        if free == 1 - near:
+            certificate = BY_WITNESS
+            tree.seen[other] = tree.seen[slot]
+        else:
+            certificate = examine(space, tree, other, first, tolerance)
+    if certificate == DEAD:
+        tree.stack[UNUSED, cursor[SPARE]] = other
+        cursor[SPARE] += 1
+        return -1
+    frame[other, CERTIFICATE], frame[other, BIT] = certificate, 1 - near
+    frame[other, STAGE], frame[other, CUTS_BELOW] = frame[slot, STAGE], cursor[CUTS]
+    return other
