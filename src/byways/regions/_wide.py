@@ -18,7 +18,7 @@ from byways.regions._engine import Batch
 from byways.regions._net import Net
 from byways.regions._signs import words_for
 from byways.regions._wide_kernel import advance, leave
-from byways.regions._wide_space import Space
+from byways.regions._wide_space import Space, first_rows
 from byways.regions._wide_tree import (
     ALIVE,
     AMBIGUOUS,
@@ -67,6 +67,7 @@ class WideWalk:
         self._space = Space.of(problem, order.tolerance)
         self._tree = plant(problem, order, self._space)
         self._port: Port | None = None
+        self._first_rows = first_rows(problem)
         self.finished = False
 
     @property
@@ -115,7 +116,7 @@ class WideWalk:
             if cursor[ASK] == POINT:
                 # A leaf stops at the path's end, or within the first layer's orthant.
                 depth = self._deepest(max(int(cursor[STOP]), len(self._first_bits())))
-                points[found - 1] = depth.point
+                points[found - 1] = _off_border(depth)
             elif cursor[ASK] == ALIVE:
                 self._resolve()
             else:
@@ -154,21 +155,34 @@ class WideWalk:
             self._port = port()
         rows = self._rows(self._tree.bits[:level])
         none = np.zeros((0, self._problem.dim + 1))
-        return deepest_point(rows, none, self._problem.free, self._port)
+        return deepest_point(rows, none, self._problem.free, self._port, box=False)
 
     def _rows(self, bits: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Give the rows of a cell whose last stage may be incomplete; constants left out."""
-        problem, values, used = self._problem, self._problem.inputs(), 0
+        problem, rows, size, used = self._problem, self._first_rows, 1.0, 0
         result = []
-        for stage, rows in zip(problem.stages, problem.unit_rows(bits), strict=False):
+        for stage, following in zip(problem.stages, (*problem.stages[1:], None), strict=True):
             part = bits[used : used + len(stage.unit)]
             used += len(stage.unit)
-            decided = problem.decision_rows(stage, rows, float(np.abs(values).max(initial=0.0)))
-            result.append(np.where(part[:, None] > 0, 1.0, -1.0) * decided[: len(part)])
-            if used > len(bits):
+            decided = problem.decision_rows(stage, rows, size)[: len(part)]
+            result.append(np.where(part[:, None] > 0, 1.0, -1.0) * decided)
+            if used > len(bits) or following is None:
                 break
             segment = stage.segments(part)
             values = stage.slopes[segment][:, None] * rows
             values[:, 0] += stage.intercepts[segment]
+            size = float(np.abs(values).max(initial=0.0))
+            rows = following.weight @ values
+            rows[:, 0] += following.bias
         found = np.concatenate(result)
         return found[found[:, 1:].any(axis=1)]
+
+
+def _off_border(depth: Depth) -> NDArray[np.float64]:
+    """Move a deepest point towards the middle of the box by a part of its margin.
+
+    Rows have unit gradient, so that they fall by no more than the way.
+    """
+    way = 0.5 - depth.point
+    share = 0.5 * depth.margin / max(float(np.linalg.norm(way)), depth.margin, 1e-300)
+    return depth.point + max(share, 0.0) * way

@@ -21,7 +21,7 @@ from byways.regions._wide_dictionary import (
     prune,
     refresh,
 )
-from byways.regions._wide_nodes import examine, interior
+from byways.regions._wide_nodes import at_vertex, examine, interior
 from byways.regions._wide_oracle import evaluate
 from byways.regions._wide_tree import (
     AGE,
@@ -68,12 +68,17 @@ _OLD = 40  # pivots after which a dictionary is computed afresh
 @entry
 def advance(net, space, tree, words, points, leaves, work, tolerance):
     """Visit nodes until a limit is reached or the caller is asked; return the leaves met."""
-    frame, cursor, bits, settled = tree.frame, tree.cursor, tree.bits, tree.settled
+    t, basic, nonbasic, frame, cursor = tree.t, tree.basic, tree.nonbasic, tree.frame, tree.cursor
+    bits, settled, stack, mass, origin = tree.bits, tree.settled, tree.stack, tree.mass, tree.origin
+    pull, seen, point, column, table = tree.pull, tree.seen, tree.point, tree.column, space.table
+    k, ceiling = space.rank, tree.number[CEILING]
     first = net.decision_start[1] if space.apex else 0
     found = 0
     while found < leaves and cursor[NODES] + cursor[PIVOTS] < work and cursor[ASK] == NOTHING:
-        if cursor[CURRENT] < 0 and not take_pending(tree) and not plant_root(net, space, tree):
-            break
+        if cursor[CURRENT] < 0 and not take_pending(cursor, stack, frame, bits):
+            if not plant_root(net, space, tree):
+                break
+            ceiling = tree.number[CEILING]
         slot = cursor[CURRENT]
         level, certificate = frame[slot, LEVEL], frame[slot, CERTIFICATE]
         if certificate == UNRESOLVED:
@@ -116,8 +121,77 @@ def advance(net, space, tree, words, points, leaves, work, tolerance):
             frame[slot, AGE] = 0
         if level < cursor[FORCED]:
             follow(net, space, tree, slot, tolerance)
-        else:
-            split(net, space, tree, slot, first, tolerance)
+            continue
+        cursor[NODES] += 1
+        d, n = cursor[COLUMNS], frame[slot, SIZE]
+        row = 1 + level - net.decision_start[frame[slot, STAGE]]
+        value = t[slot, row, 0]
+        near = 1 if value > 0.0 else 0
+        free = free_side(certificate, value, origin, seen, slot, k + level, d, tolerance)
+        other = -1
+        if not shut(t, slot, row, d, near, value, tolerance):
+            cursor[SPARE] -= 1
+            other = stack[UNUSED, cursor[SPARE]]
+            bits[level] = 1 - near
+            front = 1 + net.decision_start[frame[slot, STAGE] + 1]
+            front -= net.decision_start[frame[slot, STAGE]]
+            # fmt: off
+            outcome, pivots, n = cross(
+                t, basic, nonbasic, slot, other, n, d, row, near, front, k, level, bits.size,
+                ceiling, tolerance,
+            )
+            # fmt: on
+            cursor[PIVOTS] += pivots
+            frame[other, SIZE], frame[other, LEVEL] = n, level + 1
+            frame[other, AGE] = frame[slot, AGE] + pivots
+            frame[other, BIT], frame[other, STAGE] = 1 - near, frame[slot, STAGE]
+            frame[other, WARM], frame[other, CUTS_BELOW] = frame[slot, WARM], cursor[CUTS]
+            if frame[slot, WARM] > 0:
+                for i in range(pull.shape[1]):
+                    pull[other, i] = pull[slot, i]
+            if outcome == DOUBT or (outcome == EMPTY and free == 1 - near):
+                frame[other, CERTIFICATE] = UNRESOLVED
+            elif outcome == EMPTY:
+                frame[other, CERTIFICATE] = DEAD
+            elif free == 1 - near:
+                frame[other, CERTIFICATE] = BY_WITNESS
+                for c in range(d):
+                    seen[other, c] = seen[slot, c]
+            else:
+                # fmt: off
+                sure, _ = at_vertex(
+                    t, basic, other, n, d, k, k + level + 1, k + bits.size, tolerance, space.apex,
+                    table, column, point,
+                )
+                # fmt: on
+                frame[other, CERTIFICATE] = AT_VERTEX
+                if sure < 1:
+                    frame[other, CERTIFICATE] = examine(space, tree, other, first, tolerance)
+                    frame[other, CUTS_BELOW] = cursor[CUTS]
+            if frame[other, CERTIFICATE] == DEAD:
+                stack[UNUSED, cursor[SPARE]] = other
+                cursor[SPARE] += 1
+                other = -1
+        bits[level] = near
+        frame[slot, LEVEL] = level + 1
+        if near == 0:
+            negate(t, slot, row, d)
+        if free != near:
+            frame[slot, CERTIFICATE] = examine(space, tree, slot, first, tolerance)
+        alive = frame[slot, CERTIFICATE] != DEAD
+        if other >= 0 and alive:
+            mass[slot] *= 0.5
+            mass[other] = mass[slot]
+            stack[TO_VISIT, cursor[PENDING]] = other
+            cursor[PENDING] += 1
+        elif other >= 0:
+            mass[other] = mass[slot]
+            stack[UNUSED, cursor[SPARE]] = slot
+            cursor[SPARE] += 1
+            cursor[CURRENT] = other
+            bits[level] = 1 - near
+        elif not alive:
+            leave(cursor, stack, tree.number, mass, slot)
     return found
 
 
@@ -139,21 +213,20 @@ def arrive(net, space, tree, slot):
 
 
 @compiled
-def take_pending(tree):
+def take_pending(cursor, stack, frame, bits):
     """Make the youngest pending dictionary the current one."""
-    cursor, frame = tree.cursor, tree.frame
     if cursor[PENDING] == 0:
         return False
     cursor[PENDING] -= 1
-    slot = tree.stack[TO_VISIT, cursor[PENDING]]
+    slot = stack[TO_VISIT, cursor[PENDING]]
     cursor[CURRENT] = slot
-    tree.bits[frame[slot, LEVEL] - 1] = frame[slot, BIT]
+    bits[frame[slot, LEVEL] - 1] = frame[slot, BIT]
     if cursor[CUTS] > MOST_CUTS * 3 // 4:  # younger cuts are in no dictionary that is left
         cursor[CUTS] = min(cursor[CUTS], max(frame[slot, CUTS_BELOW], MOST_CUTS // 2))
     return True
 
 
-@compiled
+@entry
 def leave(cursor, stack, number, mass, slot):
     """Give the current dictionary back; its share of the tree is done."""
     number[EXPLORED] += mass[slot]
@@ -348,52 +421,21 @@ def follow(net, space, tree, slot, tolerance):
         frame[slot, CERTIFICATE] = UNRESOLVED
 
 
-# sizes: kernel, both children of a node
 @compiled
-def split(net, space, tree, slot, first, tolerance):
-    """Decide which children of the current node are alive; the far one is left for later."""
-    t, frame, cursor, bits = tree.t, tree.frame, tree.cursor, tree.bits
-    level, d, k = frame[slot, LEVEL], cursor[COLUMNS], space.rank
-    row = 1 + level - net.decision_start[frame[slot, STAGE]]
-    cursor[NODES] += 1
-    value = t[slot, row, 0]
-    near = value > 0.0
-    free = -1  # the side that is alive without a test
-    if frame[slot, CERTIFICATE] == AT_VERTEX:
-        if abs(value) > tolerance:
-            free = 1 if near else 0
-    else:
-        at = tree.origin[k + level, 0]
+def free_side(certificate, value, origin, seen, slot, label, d, tolerance):
+    """Give the side of a decision that is alive without a test, or -1.
+
+    That is the side of the vertex only where the vertex itself is certainly inside, else that of
+    the witness.
+    """
+    at = value
+    if certificate != AT_VERTEX:
+        at = origin[label, 0]
         for c in range(d):
-            at += tree.origin[k + level, c + 1] * tree.seen[slot, c]
-        if abs(at) > tolerance:
-            free = 1 if at > 0.0 else 0
-    far_alive, other = False, -1
-    if not shut(t, slot, row, d, near, value, tolerance):
-        other = far_child(net, space, tree, slot, row, near, free, first, tolerance)
-        far_alive = other >= 0
-    bits[level] = near
-    frame[slot, LEVEL] = level + 1
-    if not near:
-        negate(t, slot, row, d)
-    alive = True
-    if free != near:
-        frame[slot, CERTIFICATE] = examine(space, tree, slot, first, tolerance)
-        alive = frame[slot, CERTIFICATE] != DEAD
-    if far_alive:
-        if alive:
-            tree.mass[slot] *= 0.5
-        tree.mass[other] = tree.mass[slot]
-        if alive:
-            tree.stack[TO_VISIT, cursor[PENDING]] = other
-            cursor[PENDING] += 1
-        else:
-            tree.stack[UNUSED, cursor[SPARE]] = slot
-            cursor[SPARE] += 1
-            cursor[CURRENT] = other
-            bits[level] = 1 - near
-    elif not alive:
-        leave(cursor, tree.stack, tree.number, tree.mass, slot)
+            at += origin[label, c + 1] * seen[slot, c]
+    if abs(at) <= tolerance:
+        return -1
+    return 1 if at > 0.0 else 0
 
 
 @compiled
@@ -402,51 +444,29 @@ def shut(t, slot, row, d, near, value, tolerance):
     if abs(value) <= tolerance:
         return False
     for c in range(1, d + 1):
-        if (t[slot, row, c] < -1e-12) if near else (t[slot, row, c] > 1e-12):
+        if (t[slot, row, c] < -1e-12) if near == 1 else (t[slot, row, c] > 1e-12):
             return False
     return True
 
 
-# sizes: kernel, the test of one child
 @compiled
-def far_child(net, space, tree, slot, row, near, free, first, tolerance):
-    """Make the child on the other side of the vertex; return its slot, or -1 if it is empty."""
-    t, basic, nonbasic, frame, cursor = tree.t, tree.basic, tree.nonbasic, tree.frame, tree.cursor
-    level, d, k, n = frame[slot, LEVEL], cursor[COLUMNS], space.rank, frame[slot, SIZE]
+def cross(
+    t, basic, nonbasic, slot, other, n, d, row, near, front, k, level, decisions, ceiling, tolerance
+):
+    """Copy a dictionary and take the copy to the far side of a decision.
+
+    Returns the outcome of the dual simplex method, its pivots, and the number of rows.
+    """
     width = (d + 8) // 8 * 8
-    cursor[SPARE] -= 1
-    other = tree.stack[UNUSED, cursor[SPARE]]
     copy(t, basic, nonbasic, slot, other, n, d, width)
-    frame[other, SIZE], frame[other, LEVEL] = n, level + 1
-    frame[other, WARM] = frame[slot, WARM]
-    tree.pull[other] = tree.pull[slot]
-    if near:
+    if near == 1:
         negate(t, other, row, d)
-    tree.bits[level] = 1 - near
-    opened, opened_end = k + level + 1, k + tree.bits.size
+    opened, end = k + level + 1, k + decisions
     # fmt: off
     outcome, pivots = dual(
-        t, basic, nonbasic, other, n, d, width, opened, opened_end, tree.number[CEILING], tolerance
+        t, basic, nonbasic, other, n, d, width, opened, end, ceiling, tolerance
     )
     # fmt: on
-    cursor[PIVOTS] += pivots
-    frame[other, AGE] = frame[slot, AGE] + pivots
-    certificate = DEAD
-    if outcome == DOUBT or (outcome == EMPTY and free == 1 - near):
-        certificate = UNRESOLVED
-    elif outcome != EMPTY:
-        f = 1 + net.decision_start[frame[slot, STAGE] + 1] - net.decision_start[frame[slot, STAGE]]
-        n = prune(t, basic, other, n, d, f, k, opened, opened_end)
-        frame[other, SIZE] = n
-        if free == 1 - near:
-            certificate = BY_WITNESS
-            tree.seen[other] = tree.seen[slot]
-        else:
-            certificate = examine(space, tree, other, first, tolerance)
-    if certificate == DEAD:
-        tree.stack[UNUSED, cursor[SPARE]] = other
-        cursor[SPARE] += 1
-        return -1
-    frame[other, CERTIFICATE], frame[other, BIT] = certificate, 1 - near
-    frame[other, STAGE], frame[other, CUTS_BELOW] = frame[slot, STAGE], cursor[CUTS]
-    return other
+    if outcome != EMPTY:
+        n = prune(t, basic, other, n, d, front, k, opened, end)
+    return outcome, pivots, n

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
-__all__ = ["Space", "misfit"]
+__all__ = ["Space", "first_rows", "misfit"]
 
 MOST_COLUMNS = 31
 _MOST_ORTHANTS = 20
@@ -116,11 +116,19 @@ def misfit(problem: Problem, tolerance: float) -> str:
     return ""
 
 
+@lru_cache(maxsize=4)
+def first_rows(problem: Problem) -> Array:
+    """Give the first stage's pre-activations as rows, shape ``(units, 1 + inputs)``."""
+    stage = problem.stages[0]
+    rows: Array = stage.weight @ problem.inputs()
+    rows[:, 0] += stage.bias
+    return rows
+
+
 def _centred(problem: Problem) -> tuple[Array, Array]:
     """Give the first stage over ``s - 1/2``: values at the middle of the box, and weights."""
-    stage, inputs = problem.stages[0], problem.inputs()
-    weight = stage.weight @ inputs[:, 1:]
-    return stage.weight @ inputs[:, 0] + stage.bias + weight.sum(axis=1) / 2, weight
+    rows = first_rows(problem)
+    return rows[:, 0] + rows[:, 1:].sum(axis=1) / 2, rows[:, 1:]
 
 
 def _settle(
