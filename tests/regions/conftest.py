@@ -14,7 +14,7 @@ def _compiled_kernels() -> None:
     """Compile, or read from the cache, what runs; the first test would else be a slow one."""
     pairs = [([[1.0, 0.0], [0.0, 1.0]], [0.0, 0.25]), ([[1.0, 1.0], [1.0, -1.0]], [0.0, 0.0])]
     chain = LayerChain.from_arrays(pairs)
-    for method in ("simplex", "vertices"):
+    for method in ("simplex", "wide", "vertices"):
         report = enumerate_regions(chain, (-1, 1), method=method)
     report.maximize(0)
     report.adjacency()

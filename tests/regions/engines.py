@@ -18,6 +18,8 @@ from byways.regions._problem import Problem
 from byways.regions._signs import unpack
 from byways.regions._simplex import SimplexWalk
 from byways.regions._vertices import VerticesWalk
+from byways.regions._wide import WideWalk
+from byways.regions._wide_space import misfit
 
 Pairs = Sequence[tuple[Any, Any]]
 Bits = tuple[int, ...]
@@ -31,9 +33,11 @@ class Engine:
     start: Callable[[Problem, Order], Walk]
     most: int
     dims: int | None = None  # bounded coordinates only
+    wide: bool = False
 
     def takes(self, problem: Problem, cells: int) -> bool:
         fits = self.dims is None or (problem.dim <= self.dims and not problem.free.any())
+        fits &= not self.wide or not misfit(problem, 1e-9)
         return fits and cells <= self.most
 
 
@@ -41,6 +45,7 @@ ENGINES = (
     Engine("lp", LayerwiseWalk, most=400),
     Engine("simplex", SimplexWalk, most=50_000),
     Engine("vertices", VerticesWalk, most=50_000, dims=MOST_COORDINATES),
+    Engine("wide", WideWalk, most=400, wide=True),
 )
 FASTEST = ENGINES[1]  # in any number of dimensions
 

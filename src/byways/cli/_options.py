@@ -134,7 +134,7 @@ class MethodOptions:
     """How to find the regions."""
 
     method: Annotated[
-        Literal["auto", "simplex", "vertices", "lp"],
+        Literal["auto", "simplex", "wide", "vertices", "lp"],
         Parameter(help="auto: by corners up to 5 inputs, the simplex walk beyond."),
     ] = "auto"
     solver: Annotated[

@@ -65,7 +65,8 @@ def enumerate_regions(
             ``Slice``, or ``WholeSpace(d)``.
         method: ``"vertices"`` cuts polytopes by their corners, for bounded domains with at most
             eight free coordinates; ``"simplex"`` walks depth-first with one live dictionary, for
-            any dimension; ``"lp"`` is the published algorithm with one linear program per
+            any dimension; ``"wide"`` works with the few numbers that a narrow first layer sees of
+            many inputs, on boxes; ``"lp"`` is the published algorithm with one linear program per
             candidate; ``"auto"`` takes the fastest for the dimension.
         solver: For ``"lp"``: ``"highs"``, ``"scipy"`` or ``"gurobi"``.
         exact: What exactness means; ``"float"`` as above.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Question", "describe", "under"]
 
 _FORMAT = "byways.regions.Question/1"
-_METHODS = ("auto", "lp", "simplex", "vertices")
+_METHODS = ("auto", "lp", "simplex", "vertices", "wide")
 _KEEP = ("signs", "witness")
 _FEW = 4  # sides of a box that are written out
 _CORNERS_PAY = 5  # coordinates; with more of them a dictionary is smaller than a list of corners
@@ -73,7 +73,23 @@ class Question:
             chain, checked, chosen, solver, float(tolerance), witnesses, keep is not None
         )
         question.problem().require_interior(float(tolerance))
-        return question
+        return question._suited(method)
+
+    def _suited(self, method: str) -> Question:
+        """Refuse "wide" where it does not fit, and take it unasked where it pays."""
+        if method not in ("auto", "wide") or (method == "auto" and self.method != "simplex"):
+            return self
+        from byways.regions._wide_space import misfit, pays
+
+        if method == "auto":
+            return replace(self, method="wide") if pays(self.problem(), self.tolerance) else self
+        reason = misfit(self.problem(), self.tolerance)
+        if reason:
+            raise ValueError(
+                f"\"method\" was 'wide', which does not suit this question: {reason}; "
+                'use method="simplex"'
+            )
+        return self
 
     @lru_cache(maxsize=8)  # noqa: B019  a question compares by identity; eight are kept
     def problem(self) -> Problem:
@@ -92,6 +108,10 @@ class Question:
             from byways.regions._vertices import VerticesWalk
 
             return VerticesWalk(problem, order)
+        if self.method == "wide":
+            from byways.regions._wide import WideWalk
+
+            return WideWalk(problem, order)
         from byways.regions._simplex import SimplexWalk
 
         return SimplexWalk(problem, order)

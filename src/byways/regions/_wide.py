@@ -168,9 +168,7 @@ class WideWalk:
             result.append(np.where(part[:, None] > 0, 1.0, -1.0) * decided)
             if used > len(bits) or following is None:
                 break
-            segment = stage.segments(part)
-            values = stage.slopes[segment][:, None] * rows
-            values[:, 0] += stage.intercepts[segment]
+            values = stage.outputs(rows, part)
             size = float(np.abs(values).max(initial=0.0))
             rows = following.weight @ values
             rows[:, 0] += following.bias

@@ -97,6 +97,7 @@ def copy(t, basic, nonbasic, source, target, n, d, width):
         nonbasic[target, c] = nonbasic[source, c]
 
 
+# sizes: kernel, one loop over rows
 @compiled
 def prune(t, basic, slot, n, d, front, coordinates, opened, opened_end):
     """Leave out what cannot reach zero in the dictionary's cone, and so nowhere below.
@@ -124,6 +125,7 @@ def prune(t, basic, slot, n, d, front, coordinates, opened, opened_end):
     return m
 
 
+# sizes: kernel, one loop over rows
 @compiled
 def express(origin, label, sign, t, basic, nonbasic, slot, n, d, coordinates, row):
     """Write a function of the coordinates as a row over the nonbasic variables."""

@@ -7,6 +7,8 @@ lie outside. Everything else is examined.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from byways.regions._compiled import compiled, entry, inlined
@@ -15,6 +17,7 @@ from byways.regions._problem import NEGLIGIBLE
 from byways.regions._wide_dictionary import (
     DOUBT,
     EMPTY,
+    FEASIBLE,
     copy,
     dual,
     express,
@@ -22,7 +25,7 @@ from byways.regions._wide_dictionary import (
     refresh,
 )
 from byways.regions._wide_nodes import at_vertex, examine, interior
-from byways.regions._wide_oracle import evaluate
+from byways.regions._wide_roots import plant_root
 from byways.regions._wide_tree import (
     AGE,
     ALIVE,
@@ -48,7 +51,6 @@ from byways.regions._wide_tree import (
     PENDING,
     PIVOTS,
     POINT,
-    ROOT,
     SIZE,
     SPARE,
     STAGE,
@@ -59,6 +61,17 @@ from byways.regions._wide_tree import (
     WARM,
 )
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from byways.regions._net import Net
+    from byways.regions._wide_space import Space
+    from byways.regions._wide_tree import WideTree
+
+    Array = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+    Words = NDArray[np.uint64]
+
 __all__ = ["advance", "leave"]
 
 _OLD = 40  # pivots after which a dictionary is computed afresh
@@ -66,7 +79,16 @@ _OLD = 40  # pivots after which a dictionary is computed afresh
 
 # sizes: kernel, the loop that unpacks both tuples once
 @entry
-def advance(net, space, tree, words, points, leaves, work, tolerance):
+def advance(
+    net: Net,
+    space: Space,
+    tree: WideTree,
+    words: Words,
+    points: Array,
+    leaves: int,
+    work: int,
+    tolerance: float,
+) -> int:
     """Visit nodes until a limit is reached or the caller is asked; return the leaves met."""
     t, basic, nonbasic, frame, cursor = tree.t, tree.basic, tree.nonbasic, tree.frame, tree.cursor
     bits, settled, stack, mass, origin = tree.bits, tree.settled, tree.stack, tree.mass, tree.origin
@@ -113,9 +135,8 @@ def advance(net, space, tree, words, points, leaves, work, tolerance):
         if frame[slot, AGE] > _OLD:
             # fmt: off
             refresh(
-                tree.origin, bits, tree.t, tree.basic, tree.nonbasic, slot, frame[slot, SIZE],
-                cursor[COLUMNS], space.rank, space.rank + level, space.rank + bits.size,
-                tree.system,
+                origin, bits, t, basic, nonbasic, slot, frame[slot, SIZE], cursor[COLUMNS], k,
+                k + level, k + bits.size, tree.system,
             )
             # fmt: on
             frame[slot, AGE] = 0
@@ -149,10 +170,10 @@ def advance(net, space, tree, words, points, leaves, work, tolerance):
             if frame[slot, WARM] > 0:
                 for i in range(pull.shape[1]):
                     pull[other, i] = pull[slot, i]
-            if outcome == DOUBT or (outcome == EMPTY and free == 1 - near):
-                frame[other, CERTIFICATE] = UNRESOLVED
-            elif outcome == EMPTY:
+            if outcome == EMPTY and free != 1 - near:
                 frame[other, CERTIFICATE] = DEAD
+            elif outcome != FEASIBLE:
+                frame[other, CERTIFICATE] = UNRESOLVED
             elif free == 1 - near:
                 frame[other, CERTIFICATE] = BY_WITNESS
                 for c in range(d):
@@ -227,102 +248,12 @@ def take_pending(cursor, stack, frame, bits):
 
 
 @entry
-def leave(cursor, stack, number, mass, slot):
+def leave(cursor: Ints, stack: Ints, number: Array, mass: Array, slot: int) -> None:
     """Give the current dictionary back; its share of the tree is done."""
     number[EXPLORED] += mass[slot]
     stack[UNUSED, cursor[SPARE]] = slot
     cursor[SPARE] += 1
     cursor[CURRENT] = -1
-
-
-# sizes: kernel, the layout of a root
-@compiled
-def plant_root(net, space, tree):
-    """Put the next first-layer cell, or without an apex the whole hull, into a dictionary."""
-    cursor, bits, k = tree.cursor, tree.bits, space.rank
-    roots = 1 << tree.varying.size
-    end = net.decision_start[1] if space.apex else 0
-    if cursor[ROOT] == roots:
-        return False
-    for i in range(end):
-        bits[i] = tree.prefix[i] if i < cursor[FORCED] else max(tree.settled[i], 0)
-        if i < cursor[FORCED] and tree.settled[i] >= 0 and tree.settled[i] != bits[i]:
-            cursor[ROOT] = roots
-            return False
-    for i in range(tree.varying.size):
-        bits[tree.varying[i]] = (cursor[ROOT] >> (tree.varying.size - 1 - i)) & 1
-    cursor[ROOT] += 1
-    cursor[SPARE] -= 1
-    slot = tree.stack[UNUSED, cursor[SPARE]]
-    cursor[CURRENT] = slot
-    d = 0
-    for i in range(k):
-        above = space.apex and bits[space.units[i]] == 1
-        tree.negative[i] = space.apex and not above and not space.bends[i]
-        if tree.negative[i]:
-            continue
-        tree.column[d] = i
-        if space.apex:
-            tree.base[d] = 0.0
-            tree.scale[d] = space.outer[1, i] if above else -space.outer[0, i]
-        else:
-            tree.base[d] = space.lower[i]
-            tree.scale[d] = space.upper[i] - space.lower[i]
-        d += 1
-    cursor[COLUMNS] = d
-    lay_out(space, tree, slot)
-    frame = tree.frame
-    frame[slot, SIZE], frame[slot, LEVEL], frame[slot, AGE] = 1, end, 0
-    frame[slot, STAGE], frame[slot, WARM] = 0, 0
-    frame[slot, CERTIFICATE] = AT_VERTEX if space.apex else BY_WITNESS
-    if end < cursor[FORCED]:
-        frame[slot, CERTIFICATE] = GRANTED
-    tree.mass[slot] = 1.0 / roots
-    return True
-
-
-@compiled
-def lay_out(space, tree, slot):
-    """Write coordinates, the gauge, its ceiling, and the first cuts of a root."""
-    cursor, k, d = tree.cursor, space.rank, tree.cursor[COLUMNS]
-    cursor[CUTS] = 0
-    for c in range(d):
-        for e in range(d):
-            scale = tree.scale[c] * tree.scale[e]
-            tree.gram[c, e] = scale * space.gram[tree.column[c], tree.column[e]]
-        tree.origin[c] = 0.0
-        tree.origin[c, c + 1] = 1.0
-        tree.nonbasic[slot, c] = c
-        for unit in range(space.rows.shape[0]):
-            tree.maps[c + 1, unit] = space.rows[unit, 1 + tree.column[c]] * tree.scale[c]
-    for unit in range(space.rows.shape[0]):
-        tree.maps[0, unit] = space.rows[unit, 0]
-        for c in range(d):
-            tree.maps[0, unit] += space.rows[unit, 1 + tree.column[c]] * tree.base[c]
-    tree.t[slot, 0] = 0.0
-    tree.t[slot, 0, 1 : d + 1] = 1.0
-    tree.basic[slot, 0] = -2
-    tree.number[CEILING] = np.inf
-    if space.apex:
-        tree.u[:] = 0.0
-        lift = 0.0
-        for c in range(d):
-            tree.u[tree.column[c]] = 1.0 / tree.scale[c]
-            lift += space.centre[tree.column[c]] / tree.scale[c]
-        # fmt: off
-        _, _, support = evaluate(
-            space.W, space.centre, tree.u, space.centre, tree.s, tree.delta, tree.z
-        )
-        # fmt: on
-        tree.number[CEILING] = (support + lift) * (1.0 + 1e-9) + 1e-9
-        return
-    for c in range(d):
-        line = tree.origin[k + tree.bits.size + c]
-        line[:] = 0.0
-        size = tree.scale[c] / space.length[tree.column[c]]
-        line[0], line[c + 1] = size, -size
-        tree.seen[slot, c] = (space.centre[tree.column[c]] - tree.base[c]) / tree.scale[c]
-    cursor[CUTS] = d
 
 
 @inlined
@@ -462,11 +393,7 @@ def cross(
     if near == 1:
         negate(t, other, row, d)
     opened, end = k + level + 1, k + decisions
-    # fmt: off
-    outcome, pivots = dual(
-        t, basic, nonbasic, other, n, d, width, opened, end, ceiling, tolerance
-    )
-    # fmt: on
+    outcome, pivots = dual(t, basic, nonbasic, other, n, d, width, opened, end, ceiling, tolerance)
     if outcome != EMPTY:
         n = prune(t, basic, other, n, d, front, k, opened, end)
     return outcome, pivots, n

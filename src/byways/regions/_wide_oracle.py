@@ -18,6 +18,8 @@ it holds beyond the bound on rounding that ``slack`` computes.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from byways.regions._compiled import compiled, summing
@@ -97,6 +99,7 @@ def _hessian(G, m, H):
             H[i, k], H[i, k + 1], H[i, k + 2], H[i, k + 3] = a, b, c, d
 
 
+# sizes: kernel, one factorisation
 @compiled
 def newton(W, t, negative, u, s, z, G, H, du):
     """Write the Newton step into ``du``; a negative row moves only if it is violated or pulled."""
@@ -156,15 +159,16 @@ def improve(W, centre, t, negative, u, du, value, s, delta, z, trial):
 
 @compiled
 def slack(u, absolute, terms):
-    """Bound the rounding in ``support - lift``: ``absolute`` holds row sums of ``|W|, |centre|``."""
+    """Bound the rounding in ``support - lift``: ``absolute`` sums ``|W| / 2`` and ``|centre|``."""
     total = 0.0
     for i in range(u.size):
         total += abs(u[i]) * absolute[i]
     return terms * 2.3e-16 * total
 
 
+# sizes: kernel, one search
 @compiled
-def radius(W, centre, absolute, q, start, tight, s, delta, z, G, H, du, trial, u):
+def radius(W: Any, centre, absolute, q, start, tight, s, delta, z, G, H, du, trial, u) -> float:
     """Give a number just below ``max {r : r q in Z}``; 0 if none was found.
 
     ``tight`` is the residual that counts as reached. Each proof that ``r q`` is outside bounds
@@ -177,14 +181,14 @@ def radius(W, centre, absolute, q, start, tight, s, delta, z, G, H, du, trial, u
     for _ in range(200):
         for i in range(w):
             t[i] = r * q[i]
-        value, lift, support = evaluate(W, centre, u, t, s, delta, z)
+        value, _, support = evaluate(W, centre, u, t, s, delta, z)
         outside = False
         for _ in range(_MOST_STEPS):
             rest = 0.0
             for i in range(w):
                 rest = max(rest, abs(t[i] - z[i]))
             if rest <= tight:
-                return r * (1.0 - 1e-6)
+                return float(r * (1.0 - 1e-6))
             along, base = 0.0, 0.0
             for i in range(w):
                 along += u[i] * q[i]
@@ -195,9 +199,7 @@ def radius(W, centre, absolute, q, start, tight, s, delta, z, G, H, du, trial, u
                 outside = True
                 break
             newton(W, t, free, u, s, z, G, H, du)
-            value, lift, support = improve(
-                W, centre, t, free, u, du, value, s, delta, z, trial
-            )
+            value, _, support = improve(W, centre, t, free, u, du, value, s, delta, z, trial)
             if value == -np.inf:
                 break
         if r <= 0.0:

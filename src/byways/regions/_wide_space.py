@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
-__all__ = ["Space", "first_rows", "misfit"]
+__all__ = ["Space", "first_rows", "misfit", "pays"]
 
 MOST_COLUMNS = 31
+_MANY_INPUTS = 24
 _MOST_ORTHANTS = 20
 _DEPENDENT, _INDEPENDENT = 1e-12, 1e-7  # relative lengths of what a row adds to those before
 
@@ -46,7 +47,7 @@ class Space(NamedTuple):
     length: Array  # of the rows
     gram: Array  # W W^T
     inverse: Array  # of the Gram matrix
-    units: Ints  # unit of each basis row
+    decision: Ints  # first decision of each basis row's unit
     bends: NDArray[np.bool_]  # per basis row: not flat below its breakpoint
     lower: Array  # interval hull
     upper: Array
@@ -76,34 +77,34 @@ class Space(NamedTuple):
         if basis.size > MOST_COLUMNS:
             raise ValueError(f"its first layer has rank {basis.size}, at most {MOST_COLUMNS} fit")
         shift = _thresholds(stage)[basis]
-        single = len(stage.slopes) == 2 and basis.size == moving.size <= _MOST_ORTHANTS
-        single &= bool((settled[_decision(stage, basis)] < 0).all()) if single else False
-        bends = stage.slopes[0] != 0.0 or stage.slopes[-1] == 0.0
-        W = _padded(weight[basis])
+        decision = np.searchsorted(stage.unit, basis)
+        single = basis.size == moving.size <= _MOST_ORTHANTS
+        single &= bool((np.bincount(stage.unit, minlength=len(stage.bias))[basis] == 1).all())
+        single = single and bool((settled[decision] < 0).all())
+        bends = (stage.slopes[basis, 0] != 0.0) | (stage.slopes[basis, -1] == 0.0)
+        half, W = np.abs(weight[basis]).sum(axis=1) / 2, _padded(weight[basis])
         space = cls(
             W=W,
             centre=_pad(level[basis] - shift * single, W.shape[0]),
-            absolute=_pad(
-                np.abs(weight[basis]).sum(axis=1) / 2 + np.abs(level[basis] - shift * single), len(W)
-            ),
+            absolute=_pad(half + np.abs(level[basis] - shift * single), len(W)),
             length=np.linalg.norm(weight[basis], axis=1),
             gram=weight[basis] @ weight[basis].T,
-            inverse=np.linalg.inv(weight[basis] @ weight[basis].T),
-            units=basis,
-            bends=np.full(basis.size, bends),
+            inverse=np.linalg.inv(weight[basis] @ weight[basis].T).astype(np.float64),
+            decision=decision,
+            bends=bends,
             lower=np.zeros(basis.size),
             upper=np.zeros(basis.size),
             outer=np.zeros((2, basis.size)),
-            table=np.full(1 << basis.size if single and not bends else 1, np.nan),
+            table=np.full(1 << basis.size if single and not bends.any() else 1, np.nan),
             rows=_rows(stage, level, weight, settled, basis, moving, combination, single),
             settled=settled,
             doubts=doubts,
             rank=basis.size,
             apex=False,
         )
-        half = np.abs(weight[basis]).sum(axis=1) / 2
-        space.lower[:] = space.centre[: basis.size] - half
-        space.upper[:] = space.centre[: basis.size] + half
+        reach = half + 1e-13 * space.absolute[: basis.size]  # rounded outward: no corner is lost
+        space.lower[:] = space.centre[: basis.size] - reach
+        space.upper[:] = space.centre[: basis.size] + reach
         return _with_apex(space) if single else space
 
 
@@ -114,6 +115,15 @@ def misfit(problem: Problem, tolerance: float) -> str:
     except ValueError as error:
         return str(error)
     return ""
+
+
+def pays(problem: Problem, tolerance: float) -> bool:
+    """Tell whether the engine for wide inputs is the faster one: many inputs for few units."""
+    if problem.dim < _MANY_INPUTS or problem.free.any() or not problem.stages:
+        return False
+    if len(problem.stages[0].bias) > 2 * MOST_COLUMNS or misfit(problem, tolerance):
+        return False
+    return Space.of(problem, tolerance).rank * 2 <= problem.dim
 
 
 @lru_cache(maxsize=4)
@@ -152,12 +162,12 @@ def _settle(
 
 def _moving(stage: Stage, weight: Array, settled: NDArray[np.int8]) -> Ints:
     """Give the units of which later layers, or the first layer's decisions, see something."""
-    count = len(stage.slopes) - 1
-    known = settled.reshape(-1, count)
-    fixed = (known >= 0).all(axis=1)
-    slope = stage.slopes[np.where(fixed, known.sum(axis=1), 0)]
+    count = len(stage.bias)
+    open_decisions = np.bincount(stage.unit, weights=settled < 0, minlength=count)
+    segment = np.bincount(stage.unit, weights=settled > 0, minlength=count).astype(int)
+    flat = (open_decisions == 0) & (stage.slopes[np.arange(count), segment] == 0.0)
     still = np.abs(weight).sum(axis=1) <= 1e-12 * np.abs(stage.weight).sum(axis=1)
-    return np.flatnonzero(~still & ~(fixed & (slope == 0.0)))
+    return np.flatnonzero(~still & ~flat)
 
 
 def _basis(weight: Array, moving: Ints) -> tuple[Ints, Array]:
@@ -185,12 +195,10 @@ def _basis(weight: Array, moving: Ints) -> tuple[Ints, Array]:
 
 
 def _thresholds(stage: Stage) -> Array:
-    """Give the first breakpoint of each unit."""
-    return stage.threshold[:: len(stage.slopes) - 1]
-
-
-def _decision(stage: Stage, units: Ints) -> Ints:
-    return units * (len(stage.slopes) - 1)
+    """Give the first breakpoint of each unit, 0 where it has none."""
+    result = np.zeros(len(stage.bias))
+    result[stage.unit[::-1]] = stage.threshold[::-1]
+    return result
 
 
 def _rows(

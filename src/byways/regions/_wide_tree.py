@@ -86,12 +86,7 @@ def plant(problem: Problem, order: Order, space: Space) -> WideTree:
     free = np.flatnonzero(space.settled < 0) if space.apex else np.zeros(0, dtype=np.int64)
     columns = -(-(r + 1) // 8) * 8
     room = 2 + r + k + CUTS_ON_A_PATH
-    cursor = np.zeros(14, dtype=np.int64)
-    cursor[SPARE] = slots
-    cursor[CURRENT] = -1
-    cursor[FORCED] = len(order.prefix)
-    cursor[STOP] = k if order.stop is None else order.stop
-    cursor[AMBIGUOUS] = space.doubts
+    cursor = _cursor(order, slots, k, space)
     stack = np.empty((2, slots), dtype=np.int64)
     stack[UNUSED] = np.arange(slots - 1, -1, -1)
     settled = np.full(k, -1, dtype=np.int8)
@@ -121,16 +116,34 @@ def plant(problem: Problem, order: Order, space: Space) -> WideTree:
         gram=np.zeros((r, r)),
         varying=free[(free >= cursor[FORCED]) & (free < cursor[STOP])].astype(np.int64),
         negative=np.zeros(w, dtype=np.bool_),
-        point=np.zeros(r),
-        push=np.zeros(room),
-        target=np.zeros(w),
-        z=np.zeros(w),
-        u=np.zeros(w),
-        du=np.zeros(w),
-        trial=np.zeros(w),
-        s=np.zeros(n),
-        delta=np.zeros(n),
-        G=np.zeros((w, n)),
-        H=np.zeros((w, w)),
-        system=np.zeros((r + 1, 2 * r + 2)),
+        **_workspace(w, n, r, room),
     )
+
+
+def _cursor(order: Order, slots: int, k: int, space: Space) -> Ints:
+    """Start where nothing is planted yet."""
+    cursor = np.zeros(14, dtype=np.int64)
+    cursor[SPARE] = slots
+    cursor[CURRENT] = -1
+    cursor[FORCED] = len(order.prefix)
+    cursor[STOP] = k if order.stop is None else order.stop
+    cursor[AMBIGUOUS] = space.doubts
+    return cursor
+
+
+def _workspace(w: int, n: int, r: int, room: int) -> dict[str, Array]:
+    """Make room for the oracle."""
+    return {
+        "point": np.zeros(r),
+        "push": np.zeros(room),
+        "target": np.zeros(w),
+        "z": np.zeros(w),
+        "u": np.zeros(w),
+        "du": np.zeros(w),
+        "trial": np.zeros(w),
+        "s": np.zeros(n),
+        "delta": np.zeros(n),
+        "G": np.zeros((w, n)),
+        "H": np.zeros((w, w)),
+        "system": np.zeros((r + 1, 2 * r + 2)),
+    }

@@ -32,9 +32,14 @@ _TASKS_WANTED = 256
 # What is done within about half a second in ten dimensions is not worth cutting; steps grow dearer
 # with the dimension.
 _SMALL_LEAVES = 200_000
-_SMALL_WORK = {"lp": 2_000, "simplex": 2_000_000, "vertices": 3_000_000}
+_SMALL_WORK = {"lp": 2_000, "simplex": 2_000_000, "vertices": 3_000_000, "wide": 2_000_000}
 _LEAVES_AT_ONCE = 4_096
-_STEP = {"lp": 200, "simplex": 200_000, "vertices": 200_000}  # work between two looks at the clock
+_STEP = {
+    "lp": 200,
+    "simplex": 200_000,
+    "vertices": 200_000,
+    "wide": 200_000,
+}  # work between two looks at the clock
 
 
 @dataclass(frozen=True, slots=True, eq=False)
