@@ -17,6 +17,8 @@ require("torch", extra="torch", purpose="byways.parallel")
 from byways.parallel._associative import associative_scan
 from byways.parallel._backward import parallel_backward
 from byways.parallel._ddim import sample_ddim
+from byways.parallel._min import MinGRU, MinLSTM
+from byways.parallel._parallel_cell import ParallelCell
 from byways.parallel._recurrent import GRU, LSTM, RNN
 from byways.parallel._scan import scan
 from byways.parallel._solve import solve_recurrence
@@ -25,6 +27,9 @@ __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "MinGRU",
+    "MinLSTM",
+    "ParallelCell",
     "associative_scan",
     "parallel_backward",
     "sample_ddim",
