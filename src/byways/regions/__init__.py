@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from byways.regions._outcome import Outcome
     from byways.regions._plot import plot_slice
     from byways.regions._report import RegionCount, RegionReport
+    from byways.regions._unsafe import unsafe_regions
 
 __all__ = [
     "Outcome",
@@ -35,6 +36,7 @@ __all__ = [
     "iter_regions",
     "plot_slice",
     "region_at",
+    "unsafe_regions",
 ]
 
 # Loaded on first use, so that asking for help does not load the kernels.
@@ -49,6 +51,7 @@ _HOME = {
     "iter_regions": "_enumeration",
     "plot_slice": "_plot",
     "region_at": "_enumeration",
+    "unsafe_regions": "_unsafe",
 }
 
 
