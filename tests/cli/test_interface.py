@@ -19,7 +19,7 @@ from byways.core.progress import ProgressEvent
 from byways.networks import random_network
 from tests.cli.conftest import Run
 
-DOMAIN = ["--around", "--box", "--clip", "--eps", "--slice", "--whole-space"]
+DOMAIN = ["--around", "--box", "--clip", "--eps", "--slice", "--vnnlib", "--whole-space"]
 QUESTION = [*DOMAIN, "--example", "--input-shape", "--method", "--solver", "--tolerance"]
 LIMITS = ["--max-regions", "--time-limit", "--workers", "--queue", "--scheduler"]
 FILES = ["--plot", "--points", "--save"]

@@ -99,6 +99,7 @@ def read_domain(options: DomainOptions, source: Source) -> object:
         "--around": options.around is not None,
         "--slice": options.slice is not None,
         "--whole-space": options.whole_space,
+        "--vnnlib": options.vnnlib is not None,
     }
     chosen = [name for name, is_given in given.items() if is_given]
     if len(chosen) > 1:
@@ -106,6 +107,8 @@ def read_domain(options: DomainOptions, source: Source) -> object:
     if options.around is None and (options.eps is not None or options.clip is not None):
         alone = "--eps" if options.eps is not None else "--clip"
         raise Misuse(f"{alone} was given without --around; add --around FILE, the centre")
+    if options.vnnlib is not None:
+        raise Misuse("--vnnlib is for byways regions; give --box=LO,HI or another domain here")
     with as_misuse():
         return _domain(options, source)
 

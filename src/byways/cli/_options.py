@@ -126,6 +126,10 @@ class DomainOptions:
     whole_space: Annotated[
         bool, Parameter(help="All inputs, without a box.", negative=(), show_default=False)
     ] = False
+    vnnlib: Annotated[
+        Path | None,
+        Parameter(help="List what can violate this VNN-LIB property, on its own box."),
+    ] = None
 
 
 @Parameter(name="*", group=_METHOD)

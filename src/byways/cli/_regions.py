@@ -25,6 +25,7 @@ Examples:
   byways regions --example moons --plot moons.png
   byways regions model.onnx --box=-1,1 --workers all --run-dir runs/model
   byways regions model.onnx --around image.npy --eps 0.01 --clip 0,1 --json
+  byways regions model.onnx --vnnlib property.vnnlib
 """
 
 
@@ -50,6 +51,16 @@ def regions(
     from byways.cli._output import Outputs
 
     found = _inputs.read_source(network, source)
+    if domain.vnnlib is not None:
+        from byways.cli._unsafe import unsafe
+
+        files: dict[str, object] = {
+            "--plot": plot,
+            "--points": points,
+            "--save": save,
+            "--run-dir": run_dir,
+        }
+        return unsafe(found, domain, how, limits, workers, elsewhere, files, as_json=json)
     question = _compute.ask(found.chain, _inputs.read_domain(domain, found), how, listing=True)
     bounds, who = _compute.limits(limits), _compute.crew(workers, elsewhere, run_dir)
     outputs = Outputs(json=json, plot=plot, points=points, save=save, run_dir=run_dir)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from byways.core.chain import LayerChain
     from byways.core.progress import Listener
     from byways.regions._report import RegionReport
     from byways.regions._vnnlib import Case
@@ -179,12 +180,7 @@ def unsafe_regions(
         (False, 1024)
     """
     chain = as_chain(network)
-    checked = prop if isinstance(prop, Property) else read_vnnlib(prop)
-    if (checked.inputs, checked.outputs) != (chain.input_size, chain.output_size):
-        raise ShapeError(
-            f"{checked.source} has {checked.inputs} inputs and {checked.outputs} outputs; the "
-            f"network has {chain.input_size} and {chain.output_size}"
-        )
+    checked = _fitting(prop, chain)
     boxes: dict[bytes, list[int]] = {}
     for i, case in enumerate(checked.cases):
         boxes.setdefault(case.lower.tobytes() + case.upper.tobytes(), []).append(i)
@@ -206,6 +202,21 @@ def unsafe_regions(
         reports.append(report)
         unsafe += _of_box(report, number, [(i, checked.cases[i]) for i in members])
     return UnsafeReport(checked, tuple(reports), tuple(unsafe))
+
+
+def _fitting(prop: str | Path | Property, chain: LayerChain) -> Property:
+    """Read a property and compare it with the network.
+
+    Raises:
+        ShapeError: If it has other inputs or outputs.
+    """
+    checked = prop if isinstance(prop, Property) else read_vnnlib(prop)
+    if (checked.inputs, checked.outputs) != (chain.input_size, chain.output_size):
+        raise ShapeError(
+            f"{checked.source} has {checked.inputs} inputs and {checked.outputs} outputs; the "
+            f"network has {chain.input_size} and {chain.output_size}"
+        )
+    return checked
 
 
 def _of_box(report: RegionReport, number: int, cases: list[tuple[int, Case]]) -> list[UnsafeRegion]:
