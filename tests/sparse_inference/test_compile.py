@@ -166,6 +166,34 @@ def test_merging_keeps_the_outputs() -> None:
     ).all()
 
 
+@pytest.mark.parametrize("every", [1, 3, 5, 100])
+@pytest.mark.parametrize("merge", [False, True])
+def test_inputs_that_die_out_leave_the_batch(every: int, merge: bool) -> None:
+    graph = radix_net(256, 12, base=16)
+    x = (np.random.default_rng(0).random((200, 256)) < np.linspace(0, 0.5, 200)[:, None]).astype(
+        float
+    )
+    whole = layered(graph, 256, x, 32.0)
+    alive = whole.any(axis=1)
+    assert 20 < alive.sum() < 180
+    run = compile_network(graph, compact=every, merge=merge, dtype="float64")
+    close(run(x), whole, "float64")
+    assert len(run.explain()) == -(-12 // every)
+    assert not run(x[:1]).any(), "an input of zeros"
+
+
+def test_compaction_is_refused_where_zeros_do_not_stay() -> None:
+    stack = [np.eye(3)] * 3
+    with pytest.raises(ValueError, match="vertex 6 is 1 there, so inputs that have died out come"):
+        compile_network(
+            EdgeGraph.from_layers(stack, [np.zeros(3), np.ones(3), np.zeros(3)], relu), compact=1
+        )
+    with pytest.raises(ValueError, match='"compact" needs layers'):
+        compile_network(graph_of([(0, 1), (1, 2), (0, 2)], [0], [2]), compact=1)
+    with pytest.raises(ValueError, match='"compact" was 0; it is a positive number of levels'):
+        compile_network(EdgeGraph.from_layers(stack), compact=0)
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [

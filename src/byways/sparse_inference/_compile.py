@@ -16,6 +16,7 @@ from byways.sparse_inference import _execute as execute
 from byways.sparse_inference import _simple_orders as simple
 from byways.sparse_inference._graph import EdgeGraph
 from byways.sparse_inference._program import Program, compile_grouped, compile_runs
+from byways.sparse_inference._segments import Segments, cut
 from byways.sparse_inference._simplify import drop_dead, fold_constants, merge_identical
 
 if TYPE_CHECKING:
@@ -140,6 +141,7 @@ def compile_network(
     threads: int | None = None,
     dtype: DTypeLike = np.float32,
     merge: bool = False,
+    compact: int | None = None,
 ) -> Any:
     """Compile a sparse network for fast inference on this machine's cores.
 
@@ -155,6 +157,8 @@ def compile_network(
         threads: Threads over tiles; None for the cores this process may use.
         dtype: ``float32`` or ``float64``, of values and weights.
         merge: Let one neuron stand for all that compute the same. Exact up to rounding.
+        compact: Look after every so many levels for inputs of the batch whose values are all zero,
+            and compute no further what stays zero. For deep networks whose inputs die out.
 
     Returns:
         For a ``torch.nn.Module`` a module with the same outputs, for inference; otherwise a
@@ -181,9 +185,12 @@ def compile_network(
         raise ValueError(f'"dtype" was {dtype!r}; float32 and float64 are supported')
     if order is not None:
         order.require_valid(graph)
-        if merge:
-            raise ValueError('"merge" changes the edges, so it does not go with a given "order"')
+        if merge or compact is not None:
+            name = "merge" if merge else "compact"
+            raise ValueError(f'"{name}" changes the edges; it does not go with a given "order"')
     count = _threads(threads)
+    if compact is not None:
+        return _compacting(graph, compact, {"threads": count, "dtype": kind, "merge": merge})
     small, folded = fold_constants(graph)
     small, dead = drop_dead(small)
     small, merged = merge_identical(small) if merge else (small, 0)
@@ -194,6 +201,16 @@ def compile_network(
     about = _explain(graph, program, name, (dead, folded, merged), count, kind)
     compiled = CompiledNetwork(program, compile_runs(small, simple.destination(small)), about, kind)
     return _as_module(compiled) if _is_module(network) else compiled
+
+
+def _compacting(graph: EdgeGraph, every: int, options: dict[str, Any]) -> Segments:
+    """Compile a graph in segments."""
+    if isinstance(every, bool) or not isinstance(every, int):
+        raise TypeError(f'"compact" was {every!r}; it is a positive number of levels, or None')
+    if every < 1:
+        raise ValueError(f'"compact" was {every!r}; it is a positive number of levels, or None')
+    parts = [compile_network(part, **options) for part in cut(graph, every)]
+    return Segments(parts, len(graph.outputs))
 
 
 def _explain(
