@@ -19,6 +19,7 @@ from byways.parallel._backward import parallel_backward
 from byways.parallel._ddim import sample_ddim
 from byways.parallel._min import MinGRU, MinLSTM
 from byways.parallel._parallel_cell import ParallelCell
+from byways.parallel._plan import plan
 from byways.parallel._recurrent import GRU, LSTM, RNN
 from byways.parallel._scan import scan
 from byways.parallel._solve import solve_recurrence
@@ -32,6 +33,7 @@ __all__ = [
     "ParallelCell",
     "associative_scan",
     "parallel_backward",
+    "plan",
     "sample_ddim",
     "scan",
     "solve_recurrence",

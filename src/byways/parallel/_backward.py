@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from byways.parallel._links import Link, flattened, read_links
+from byways.parallel._network import ScannedNetwork
 from byways.parallel._scan_checks import check_strategy
 from byways.parallel._segments import Segment
 
@@ -47,8 +48,12 @@ class ParallelBackward(nn.Module):
 
 
 def parallel_backward(
-    model: nn.Module, *, strategy: str = "auto", stacked: bool = False
-) -> nn.Module:
+    model: nn.Module,
+    *,
+    strategy: str = "auto",
+    stacked: bool = False,
+    max_tree_levels: int | None = None,
+) -> ParallelBackward:
     """Give a module that computes what ``model`` does, with a parallel backward pass.
 
     Runs of equal layers ``h -> a h + s g(W h + b)``, plain or residual, become one node of the
@@ -63,10 +68,14 @@ def parallel_backward(
         strategy: How the recurrence is solved: ``"sequential"``, ``"blelloch"`` (BPPSA),
             ``"pcr"`` (DeepPCR), ``"chunked"``, or ``"auto"``: step by step in a compiled loop,
             which wins on a CPU for every width. A scan composes matrices, ``w`` times the work, and
-            wants about ``2 w`` processors.
+            wants about ``2 w`` processors. ``"bppsa"`` is the published algorithm on *any*
+            sequential network: each layer's transposed Jacobian, sparse for convolutions, pools,
+            activations and pruned weights, and one scan over all layers. It is for measuring and
+            for machines with many processors; on a CPU it is slower than torch.
         stacked: Hold the weights of a run in one parameter, which makes optimiser and graph
             independent of the depth. The layers of ``model`` then read from it; make the optimiser
             from the parameters of the result.
+        max_tree_levels: With ``"bppsa"``, levels of the tree; all if None.
 
     Returns:
         The module. ``.model`` gives the given one.
@@ -89,9 +98,11 @@ def parallel_backward(
         >>> fast.parts[0].depth
         100
     """
-    check_strategy(strategy, None)
     if not isinstance(model, nn.Module):
         raise TypeError(f'"model" was of type {type(model).__name__}; it takes a torch.nn.Module')
+    if strategy == "bppsa":
+        return ParallelBackward(model, [ScannedNetwork(flattened(model), max_tree_levels)])
+    check_strategy(strategy, None)
     parts: list[nn.Module] = []
     for kind, group in groupby(read_links(flattened(model)), key=_kind):
         members: list[Any] = list(group)
