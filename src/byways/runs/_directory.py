@@ -33,11 +33,11 @@ from byways.runs._reader import Reader
 from byways.runs._tail import Tail
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
-    from byways.runs._tasks import JSON, Context, Result, StoredContext
+    from byways.runs._tasks import JSON, Context, Result, StoredContext, Task
 
 __all__ = ["RunDirectory", "RunStatus", "worker_name"]
 
@@ -283,6 +283,15 @@ class RunDirectory:
         """
         self.flush()
         return set(self._reader.index())
+
+    def rests(self) -> dict[str, Sequence[Task]]:
+        """Give the tasks that finished ones left to others, by the key of the finished task.
+
+        Raises:
+            JournalError: If a finished line of a journal is broken.
+        """
+        self.flush()
+        return {entry.key: entry.rest for _, entry in self._reader.entries() if entry.rest}
 
     def results(self) -> Iterator[Result]:
         """Read all results in the order of their keys.

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING
 from byways.core.errors import JournalError
 from byways.runs._files import name_file, sync_directory
 from byways.runs._shards import ShardWriter, encode_record
-from byways.runs._tasks import check_key
+from byways.runs._tasks import Task, check_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from byways.runs._tasks import Result
 
@@ -51,6 +51,7 @@ class Entry:
         offset: First byte of its record among the shard's records.
         length: Number of bytes of its record.
         crc: CRC-32 of its record.
+        rest: Tasks that it left to others.
     """
 
     key: str
@@ -60,6 +61,7 @@ class Entry:
     offset: int = 0
     length: int = 0
     crc: int = 0
+    rest: Sequence[Task] = ()
 
 
 def parse_entry(line: bytes) -> Entry:
@@ -70,6 +72,7 @@ def parse_entry(line: bytes) -> Entry:
     """
     try:
         fields = json.loads(line)
+        fields["rest"] = tuple([Task(**task) for task in fields.get("rest", ())])
         entry = Entry(**fields)
         check_key(entry.key)
         numbers = [entry.seconds, *entry.counts.values()]
@@ -163,6 +166,8 @@ class JournalWriter:
         # Keys and names of shards need no escapes, so only the counts pass through the encoder.
         counts = _encode(result.counts)
         line = f'{{"key":"{result.key}","seconds":{result.seconds!r},"counts":{counts}'
+        if result.rest:
+            line += f',"rest":[{",".join([task.to_json() for task in result.rest])}]'
         if result.arrays is None:
             return f"{line}}}\n".encode()
         record = encode_record(result.key, result.arrays)

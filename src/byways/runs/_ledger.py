@@ -40,6 +40,11 @@ class Ledger:
         """Whether results are kept."""
         return self._journal is not None
 
+    def expect(self, tasks: int) -> None:
+        """Count tasks that were not among those given."""
+        if self._total is not None:
+            self._total += tasks
+
     def skip(self) -> None:
         """Count a task that an earlier run has finished."""
         self._done += 1
@@ -49,6 +54,7 @@ class Ledger:
         if self._journal is not None and result.complete:
             self._journal.append(result)
             self.unflushed = True
+        self.expect(len(result.rest))
         self._done += 1
         self._found += int(result.counts.get("found", 0))
         if time.monotonic() - self._announced >= _EVENT_SECONDS:

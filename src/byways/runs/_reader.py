@@ -79,7 +79,8 @@ class Reader:
         with contextlib.closing(_OpenFiles()) as files:
             for key in sorted(index):
                 entry = _entry_at(files, index[key])
-                yield Result(key, entry.seconds, entry.counts, self._arrays(files, entry))
+                arrays = self._arrays(files, entry)
+                yield Result(key, entry.seconds, entry.counts, arrays, rest=entry.rest)
 
     def result(self, entry: Entry) -> Result:
         """Read the result of one entry, from files as they are now.

@@ -43,8 +43,9 @@ def run_tasks(
 
     Tasks travel in chunks, cut so that a chunk takes about 0.2 s (1 s on a given executor), and
     at most ``window`` chunks are submitted at a time. So tasks may be an endless iterator, and
-    memory does not grow with their number. Results arrive in any order; whoever needs one order
-    sorts by key. Closing the generator, or leaving its loop, cancels what is pending.
+    memory does not grow with their number. A task may leave a rest (``Result.rest``); it is run
+    next. Results arrive in any order; whoever needs one order sorts by key. Closing the generator,
+    or leaving its loop, cancels what is pending.
 
     The cost beside the work itself is O(1) for each task, and one shipment of the context for each
     process. The set of results does not depend on workers, executor, window or chunks if ``work``
@@ -61,7 +62,7 @@ def run_tasks(
         executor: Any ``concurrent.futures.Executor`` instead of processes of our own. It is never
             shut down here.
         journal: Run directory that keeps the results. Tasks that it has are skipped and not given
-            again; its own ``results`` gives all.
+            again (what they left is run unless it is there too); its own ``results`` gives all.
         progress: True for a bar, or a function that takes a ``ProgressEvent``. Its ``done`` and
             ``total`` count tasks; its ``found`` is the sum of the counts named ``found``.
         window: Number of chunks submitted at a time; None means 2 * workers + 2, or 64 on a given
@@ -113,7 +114,8 @@ def run_tasks(
     total = len(tasks) if isinstance(tasks, Sized) else None
     # The workers of a queue write their results themselves.
     ledger = Ledger(journal if queue is None else None, as_progress(progress), total)
-    waiting = TaskQueue(tasks, journal.done_keys() if journal is not None else (), ledger)
+    done = journal.done_keys() if journal is not None else set()
+    waiting = TaskQueue(tasks, done, journal.rests() if journal is not None else {}, ledger)
     if executor is None and number == 1 and queue is None:
         return _closing(_inline(work, context, waiting, ledger), ledger)
 
@@ -134,7 +136,7 @@ def _inline(
     for task in queue:
         result = run_task(work, context, task)
         ledger.record(result)
-        queue.finish([task], result.seconds)
+        queue.finish([(task, result)], result.seconds)
         yield task, result
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral, Real
 from pathlib import Path
@@ -23,6 +23,7 @@ Arrays: TypeAlias = "Mapping[str, NDArray[Any]]"
 
 # One path component on every file system: no separator, no leading dot, no trailing dot.
 _KEY = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,118}[A-Za-z0-9_-])?")
+_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 # Kinds of dtype whose bytes mean the same in another process. Objects and records are not among.
 STORABLE_KINDS = frozenset("biufcSUmM?")
 
@@ -88,7 +89,7 @@ class Task:
     def to_json(self) -> str:
         """Give the task as one line of JSON."""
         fields = {"key": self.key, "payload": self.payload, "cost": self.cost}
-        return json.dumps(fields, separators=(",", ":"), allow_nan=False)
+        return _encode(fields)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Task:
@@ -126,10 +127,15 @@ class Result:
         arrays: Bulk results by name (numbers, booleans, text or times, of any shape), or None.
         complete: False for what a task found until a limit of its own stopped it. Such a result is
             given to the caller but not kept in a journal, so that a later run does the task again.
+        rest: Tasks that this one leaves to others, because it turned out too large for one. They
+            are run like those that were given, and a journal names them in the same line, so that
+            no part of a task that split itself can get lost. Their keys must be new in the run,
+            and the same whenever the task is run.
 
     Raises:
         TypeError: If a field has the wrong type, or an array holds objects or records.
-        ValueError: If a number is not finite, or the seconds are negative.
+        ValueError: If a number is not finite, the seconds are negative, or an incomplete result
+            leaves a rest.
 
     Example:
         >>> Result("subtree-0007", counts={"regions": 3}).counts
@@ -141,6 +147,7 @@ class Result:
     counts: Mapping[str, int | float] = field(default_factory=dict)
     arrays: Arrays | None = None
     complete: bool = True
+    rest: Sequence[Task] = ()
 
     def __post_init__(self) -> None:
         check_key(self.key)
@@ -152,6 +159,14 @@ class Result:
         object.__setattr__(self, "seconds", float(self.seconds))
         object.__setattr__(self, "counts", _copy_counts(self.counts, self.key))
         object.__setattr__(self, "arrays", _copy_arrays(self.arrays, self.key))
+        object.__setattr__(self, "rest", tuple(self.rest))
+        if not all(isinstance(task, Task) for task in self.rest):
+            raise TypeError(f'"rest" of result {self.key!r} was {self.rest!r}; it takes tasks')
+        if self.rest and not self.complete:
+            raise ValueError(
+                f"result {self.key!r} is incomplete, so its task is done again as a whole; it must "
+                f'not leave a "rest", which was {self.rest!r}'
+            )
 
 
 def check_key(key: object) -> None:

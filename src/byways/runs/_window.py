@@ -13,7 +13,7 @@ from byways.core.errors import TasksFailedError
 from byways.runs._tasks import Result, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Generator, Iterable, Iterator
+    from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
 
     from byways.runs._chunks import Reply
@@ -45,6 +45,7 @@ class TaskQueue:
     Args:
         tasks: The tasks.
         done: Keys of tasks that are skipped.
+        rests: What skipped tasks left to others, by their keys.
         ledger: Counts what is skipped.
 
     Raises:
@@ -52,21 +53,49 @@ class TaskQueue:
         ValueError: If a key occurs twice in a list or tuple.
     """
 
-    def __init__(self, tasks: Iterable[Task], done: Collection[str], ledger: Ledger) -> None:
+    def __init__(
+        self,
+        tasks: Iterable[Task],
+        done: Collection[str],
+        rests: Mapping[str, Sequence[Task]],
+        ledger: Ledger,
+    ) -> None:
         if isinstance(tasks, list | tuple):
             _check_unique(tasks)
-        self._tasks = self._fresh(tasks, done, ledger)
+        self._tasks = iter(tasks)
+        self._done = done
+        self._rests = rests
+        self._ledger = ledger
+        self._left: list[Task] = []  # the newest goes first: so few of them wait at a time
         self._underway: set[str] = set()
         self._rate: float | None = None
 
     def __iter__(self) -> Iterator[Task]:
-        return self._tasks
+        return self
 
-    def chunk(self, seconds: float, most: int) -> list[Task]:
-        """Take tasks whose predicted time is just above a number of seconds, one at first."""
+    def __next__(self) -> Task:
+        while True:
+            task = self._left.pop() if self._left else next(self._tasks)
+            _check_task(task)
+            if task.key in self._underway:
+                raise _occurs_twice(task.key)
+            if task.key not in self._done:
+                self._underway.add(task.key)
+                return task
+            self._ledger.skip()
+            self._add(self._rests.get(task.key, ()))
+
+    def chunk(self, seconds: float, most: int, chunks: int) -> list[Task]:
+        """Take tasks whose predicted time is just above a number of seconds, one at first.
+
+        Of tasks that others left, no more are taken than one of so many ``chunks`` would get, so
+        that the last of them are not all in one.
+        """
         tasks: list[Task] = []
         predicted = 0.0
-        while len(tasks) < most and (task := next(self._tasks, None)) is not None:
+        if self._left:
+            most = min(most, -(-len(self._left) // chunks))
+        while len(tasks) < most and (task := next(self, None)) is not None:
             tasks.append(task)
             if self._rate is None:
                 break
@@ -75,24 +104,18 @@ class TaskQueue:
                 break
         return tasks
 
-    def finish(self, tasks: list[Task], seconds: float) -> None:
-        """Take note of tasks that are finished, and of the time that they took together."""
-        self._underway.difference_update(task.key for task in tasks)
-        rate = seconds / sum(task.cost for task in tasks)
+    def finish(self, pairs: list[tuple[Task, Result]], seconds: float) -> None:
+        """Take note of what is finished, of the time that it took together, and of what it left."""
+        self._underway.difference_update(task.key for task, _ in pairs)
+        rate = seconds / sum(task.cost for task, _ in pairs)
         self._rate = rate if self._rate is None else self._rate + _NEWEST * (rate - self._rate)
+        for _, result in reversed(pairs):
+            self._left += reversed(result.rest)
 
-    def _fresh(
-        self, tasks: Iterable[Task], done: Collection[str], ledger: Ledger
-    ) -> Iterator[Task]:
-        for task in tasks:
-            _check_task(task)
-            if task.key in self._underway:
-                raise _occurs_twice(task.key)
-            if task.key in done:
-                ledger.skip()
-                continue
-            self._underway.add(task.key)
-            yield task
+    def _add(self, rest: Sequence[Task]) -> None:
+        """Put what a skipped task left in front."""
+        self._ledger.expect(len(rest))
+        self._left += reversed(rest)
 
 
 class Window:
@@ -165,7 +188,7 @@ class Window:
             return None
         if self._again:
             return self._again.popleft()
-        tasks = self._queue.chunk(self._pool.target, self._most)
+        tasks = self._queue.chunk(self._pool.target, self._most, self._size)
         return _Chunk(tasks) if tasks else None
 
     def _wait(self) -> Future[Reply] | None:
@@ -199,7 +222,8 @@ class Window:
         pairs = list(zip(chunk.tasks, reply.results, strict=False))
         for _, result in pairs:
             self._ledger.record(result)
-        self._queue.finish([task for task, _ in pairs], reply.seconds)
+        if pairs:
+            self._queue.finish(pairs, reply.seconds)
         rest = chunk.tasks[len(pairs) :]
         if rest:
             self._again.append(_Chunk(rest, chunk.losses))
