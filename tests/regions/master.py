@@ -11,7 +11,8 @@ BOX = (-1.0, 1.0)
 # Cuts even a small question into tasks, so that there is something to interrupt.
 EARLY = {
     "_SMALL_LEAVES": 10,
-    "_SMALL_WORK": dict.fromkeys(("lp", "simplex", "vertices"), 20),
+    "_SMALL_WORK": dict.fromkeys(("lp", "simplex", "vertices", "wide"), 20),
+    "_SHARES": 1,
     "_TASKS_WANTED": 64,
 }
 

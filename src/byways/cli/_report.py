@@ -44,5 +44,5 @@ def report(
     found = _inputs.known_example(question.chain)
     picture = outputs.prepare(question, found)
     answer = _compute.recall(question, run_dir)
-    earlier = len(answer.results)
+    earlier = answer.tasks
     return outputs.give(question, answer, found, picture=picture, earlier=earlier)

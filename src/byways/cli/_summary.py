@@ -88,7 +88,7 @@ def summarize(
     if isinstance(found, RegionReport):
         total, spent = len(found), None
     else:
-        total, spent = found.total, float(sum(part.seconds for part in found.results))
+        total, spent = found.total, found.task_seconds
     ranks = None if report is None else _ranks(report)
     chain = question.chain
     return Summary(

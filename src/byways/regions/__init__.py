@@ -13,6 +13,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from byways.regions._count import RegionCount
     from byways.regions._domains import Slice, WholeSpace
     from byways.regions._enumeration import (
         count_regions,
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     )
     from byways.regions._outcome import Outcome
     from byways.regions._plot import plot_slice
-    from byways.regions._report import RegionCount, RegionReport
+    from byways.regions._report import RegionReport
     from byways.regions._unsafe import unsafe_regions
 
 __all__ = [
@@ -42,7 +43,7 @@ __all__ = [
 # Loaded on first use, so that asking for help does not load the kernels.
 _HOME = {
     "Outcome": "_outcome",
-    "RegionCount": "_report",
+    "RegionCount": "_count",
     "RegionReport": "_report",
     "Slice": "_domains",
     "WholeSpace": "_domains",

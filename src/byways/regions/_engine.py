@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["MOST_COORDINATES", "Batch", "Order", "Walk"]
+__all__ = ["MOST_COORDINATES", "Batch", "Divisible", "Order", "Subtree", "Walk"]
 
 MOST_COORDINATES = 8  # of method "vertices": a cell of d coordinates has about 2^d corners
 
@@ -67,3 +67,29 @@ class Walk(Protocol):
 
     def advance(self, leaves: int, work: int) -> Batch:
         """Go on until about ``leaves`` more leaves or ``work`` more steps."""
+
+
+class Subtree(NamedTuple):
+    """A subtree that a walk has not visited: the decisions of its root, and its share.
+
+    ``mass`` is the subtree's part of the walk's own tree, as ``Walk.explored`` counts it.
+    """
+
+    prefix: NDArray[np.uint8]
+    mass: float
+
+
+@runtime_checkable
+class Divisible(Protocol):
+    """What a walk has in addition if its work can be shared out."""
+
+    @property
+    def open(self) -> int:
+        """Number of subtrees that ``share_out`` would give; 0 on the way through the prefix."""
+
+    def share_out(self) -> list[Subtree]:
+        """End the walk and give the subtrees that it has not visited; only if some are open.
+
+        Where such a root completes a stage, its cell is counted in ``layer_counts`` by this walk,
+        because a walk does not count the cells inside its prefix.
+        """

@@ -10,10 +10,11 @@ from byways.core.arrays import finite
 from byways.core.errors import ShapeError
 from byways.networks import as_chain
 from byways.regions._bounds import refuse_if_astronomical
+from byways.regions._count import RegionCount
 from byways.regions._gather import Answer, Limits, Manner, gather
 from byways.regions._question import Question
 from byways.regions._region import Region
-from byways.regions._report import RegionCount, RegionReport
+from byways.regions._report import RegionReport
 from byways.regions._signs import unpack
 
 if TYPE_CHECKING:

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from byways.core.progress import ProgressEvent, as_progress
+from byways.core.progress import as_progress
+from byways.regions._collect import Collector
 from byways.regions._outcome import Outcome
-from byways.regions._work import WHOLE, Plan, work
+from byways.regions._work import LIMITS, is_small, limited, whole, work
 from byways.runs import Result, RunDirectory, Task, run_tasks
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
     from pathlib import Path
-
-    from numpy.typing import NDArray
 
     from byways.core.progress import Listener
     from byways.regions._question import Question
@@ -70,19 +70,21 @@ class Manner:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answer:
-    """What was found. ``results`` are in the order of their keys, which is that of the signs."""
+    """What was found.
+
+    ``results`` are those of the tasks, in no order, for a list of regions; a count keeps none.
+    ``tasks`` is their number, ``task_seconds`` the time that they took together.
+    """
 
     results: tuple[Result, ...]
+    total: int
     layer_counts: tuple[int, ...]
     ambiguous: int
     explored: float
+    tasks: int
+    task_seconds: float
     seconds: float
     outcome: Outcome
-
-    @property
-    def total(self) -> int:
-        """Number of regions."""
-        return sum(int(result.counts["regions"]) for result in self.results)
 
 
 def gather(question: Question, limits: Limits, manner: Manner) -> Answer:
@@ -105,9 +107,8 @@ def gather(question: Question, limits: Limits, manner: Manner) -> Answer:
                     context=question,
                 )
             )
-        known = _known(journal, limits.max_regions) if journal else {}
-        stream = _results(question, limits, manner, journal, known, deadline)
-        collector = _Collector(limits, listener, start, deadline)
+        stream = _results(question, limits, manner, journal, deadline)
+        collector = Collector(question, limits.max_regions, listener, start, deadline)
         try:
             outcome = collector.take(stream)
         except KeyboardInterrupt:
@@ -120,22 +121,16 @@ def gather(question: Question, limits: Limits, manner: Manner) -> Answer:
 def recall(question: Question, directory: RunDirectory) -> Answer:
     """Put together what a run directory holds, without going on.
 
-    The cut into tasks is made again, which takes moments: it tells the share of each task. The
-    answer's seconds are those that the tasks took together.
+    The answer's seconds are those that the tasks took together.
     """
     known = {result.key: result for result in directory.results()}
-    collector = _Collector(Limits(None, None), as_progress(False), time.time(), None)
+    collector = Collector(question, None, as_progress(False), time.time(), None)
+    outcome = collector.take(_recalled([whole(None, None)], known, []))
+    answer = collector.answer(outcome if outcome.complete else Outcome.INTERRUPTED)
+    return replace(answer, seconds=answer.task_seconds)
 
-    def stream() -> Generator[Plan | Result, None, None]:
-        plan = _plan(question, known, None, None)
-        yield plan
-        yield from (known[task.key] for task in plan.tasks if task.key in known)
 
-    outcome = collector.take(stream()) if known else Outcome.INTERRUPTED
-    if not outcome.complete:
-        outcome = Outcome.INTERRUPTED
-    spent = sum(result.seconds for result in known.values())
-    return replace(collector.answer(outcome), seconds=spent)
+Stream: TypeAlias = Generator[tuple[Task, Result], None, None]
 
 
 def _results(
@@ -143,170 +138,71 @@ def _results(
     limits: Limits,
     manner: Manner,
     journal: RunDirectory | None,
-    known: dict[str, Result],
     deadline: float | None,
-) -> Generator[Plan | Result, None, None]:
-    """Give the plan, then the results as they come, those of earlier sessions first."""
-
-    def start(
-        tasks: tuple[Task, ...], journal: RunDirectory | None
-    ) -> Generator[tuple[Task, Result], None, None]:
-        return run_tasks(
-            work,
-            tasks,
-            context=question,
-            workers=manner.workers,
-            executor=manner.executor,
-            journal=journal,
-            queue=None if journal is None else manner.queue,
-            until=None if deadline is None or not elsewhere else deadline + _LATE_SECONDS,
-        )
-
+) -> Stream:
+    """Give the results as they come, those of earlier sessions first."""
     elsewhere = manner.executor is not None or manner.queue is not None
+    start = partial(
+        run_tasks,
+        work,
+        context=question,
+        workers=manner.workers,
+        executor=manner.executor,
+        until=None if deadline is None or not elsewhere else deadline + _LATE_SECONDS,
+    )
     if type(manner.workers) is not int or manner.workers != 1 or elsewhere:
-        start((), journal)  # refuses wrong workers and executors before anything is computed
-    plan = _plan(question, known, deadline, limits.max_regions)
-    yield plan
-    yield from (known[task.key] for task in plan.tasks if task.key in known)
-    if plan.answer is not None:
-        if plan.answer.key not in known:
-            if journal is not None and plan.answer.complete:
-                journal.append(plan.answer)
-            yield plan.answer
-        return
-    done = journal.done_keys() - known.keys() if journal else set()
-    again = tuple(task for task in plan.tasks if task.key in done)
-    for running in [start(again, None)] * bool(again) + [start(plan.tasks, journal)]:
+        start([], journal=journal, queue=manner.queue)  # refuses wrong arguments at once
+    root, most = whole(deadline, limits.max_regions), limits.max_regions
+    known = {result.key: result for result in journal.results()} if journal else {}
+    done, waiting = known.keys() - {root.key}, list[Task]()
+    fitting = known
+    if most is not None:
+        # A task with more regions than are asked for stops at the first that its walk meets, which
+        # are not the first of its sorted list; it has to walk again.
+        fitting = {k: result for k, result in known.items() if result.counts["regions"] <= most}
+    yield from _recalled([root], fitting, waiting)
+    if waiting == [root]:
+        yield from _begin(question, journal, known, waiting)
+    again = [task for task in waiting if task.key in done]
+    fresh = [task for task in waiting if task.key not in done]
+    for tasks, kept in ((again, None), (fresh, journal)):
+        if not tasks:
+            continue
+        running = start(tasks, journal=kept, queue=manner.queue if kept else None)
         with contextlib.closing(running):  # cancels what is pending
-            yield from (result for _, result in running)
+            for task, result in running:
+                yield task, result
+                # What is in the journal already is not given by the run itself.
+                yield from _recalled(result.rest, known, [])
 
 
-def _known(journal: RunDirectory, most: int | None) -> dict[str, Result]:
-    """Give the results of earlier sessions that a session with this limit would find too.
-
-    A task with more regions than are asked for stops at the first that its walk meets, which are
-    not the first of its sorted list; it has to walk again.
-    """
-    results = {result.key: result for result in journal.results()}
-    return {
-        key: result
-        for key, result in results.items()
-        if most is None or result.counts["regions"] <= most
-    }
-
-
-def _plan(
-    question: Question, known: dict[str, Result], deadline: float | None, most: int | None
-) -> Plan:
-    """Make the plan, or take it from an answer that an earlier session gave whole."""
-    if WHOLE in known:
-        stages = np.zeros(len(question.problem().stages), dtype=np.int64)
-        return Plan((Task(WHOLE, {"prefix": ""}),), stages, 0, known[WHOLE])
-    return Plan.make(question, deadline, most)
+def _begin(
+    question: Question,
+    journal: RunDirectory | None,
+    known: Mapping[str, Result],
+    waiting: list[Task],
+) -> Stream:
+    """Work off tasks without workers, until it is clear that the question is a large one."""
+    results: list[Result] = []
+    while waiting and is_small(question, results):
+        task = waiting.pop()
+        results.append(work(question, task))
+        if journal is not None and results[-1].complete:
+            journal.append(results[-1])
+        yield task, results[-1]
+        more: list[Task] = []
+        yield from _recalled(results[-1].rest, known, more)
+        waiting += reversed(more)
 
 
-class _Collector:
-    """Results so far, and whether they are enough."""
-
-    def __init__(
-        self, limits: Limits, listener: Listener, start: float, deadline: float | None
-    ) -> None:
-        self._limits = limits
-        self._listener = listener
-        self._start = start
-        self._deadline = deadline
-        self._plan: Plan | None = None
-        self._done: dict[str, Result] = {}
-        self._found = 0
-        self._costs: dict[str, float] = {}
-        self._cost = 0.0
-        self._whole = 1.0
-
-    def take(self, stream: Generator[Plan | Result, None, None]) -> Outcome:
-        """Collect until the end of the stream or a limit."""
-        for item in stream:
-            if isinstance(item, Plan):
-                self._plan = item
-                self._costs = {task.key: task.cost for task in item.tasks}
-                self._whole = sum(self._costs.values())
-                self._tell()
-                continue
-            self._add(item)
-            self._tell()
-            if self._limits.max_regions is not None and self._enough(self._limits.max_regions):
-                return Outcome.MAX_REGIONS
-            if self._deadline is not None and time.time() >= self._deadline:
-                break
-        if self._plan and all(self._finished(task) for task in self._plan.tasks):
-            return Outcome.COMPLETE
-        return Outcome.TIME_LIMIT
-
-    def answer(self, outcome: Outcome) -> Answer:
-        """Put the parts together."""
-        results = tuple(self._done[key] for key in sorted(self._done))
-        if outcome is Outcome.MAX_REGIONS and self._limits.max_regions is not None:
-            results = self._first(self._limits.max_regions)
-        layers = np.zeros(0, dtype=np.int64) if self._plan is None else self._plan.trunk.copy()
-        for result in results:
-            counts = [int(result.counts[f"layer_{i}"]) for i in range(len(layers))]
-            layers += np.array(counts, dtype=np.int64)  # also where there is no layer
-        doubts = 0 if self._plan is None else self._plan.doubts
-        if outcome is Outcome.MAX_REGIONS and len(layers):
-            layers[-1] = sum(int(result.counts["regions"]) for result in results)
-        return Answer(
-            results,
-            tuple(int(count) for count in layers),
-            doubts + sum(int(result.counts["ambiguous"]) for result in results),
-            1.0 if outcome.complete else min(self._share(), 1.0),
-            time.time() - self._start,
-            outcome,
-        )
-
-    def _finished(self, task: Task) -> bool:
-        return task.key in self._done and self._done[task.key].complete
-
-    def _add(self, result: Result) -> None:
-        self._done[result.key] = result
-        self._found += int(result.counts["regions"])
-        if self._plan is not None:
-            self._cost += self._costs[result.key] * float(result.counts["explored"])
-
-    def _share(self) -> float:
-        return self._cost / self._whole
-
-    def _enough(self, most: int) -> bool:
-        return sum(size for _, size in self._leading(most)) > most
-
-    def _leading(self, most: int) -> Iterator[tuple[str, int]]:
-        """Give key and size of the results that came without a gap in the order of the plan.
-
-        Whatever the workers did in the meantime, these are the same.
-        """
-        total = 0
-        for task in self._plan.tasks if self._plan else ():
-            if task.key not in self._done or total > most:
-                return
-            size = int(self._done[task.key].counts["regions"])
-            total += size
-            yield task.key, size
-
-    def _first(self, most: int) -> tuple[Result, ...]:
-        """Cut the results without a gap to the allowed number of regions."""
-        left, kept = most, {}
-        for key, size in self._leading(most):
-            kept[key] = _head(self._done[key], min(left, size))
-            left -= min(left, size)
-        return tuple(kept[key] for key in sorted(kept) if kept[key].counts["regions"])
-
-    def _tell(self) -> None:
-        seconds = time.time() - self._start
-        self._listener(ProgressEvent("regions", self._share(), 1.0, self._found, seconds))
-
-
-def _head(result: Result, count: int) -> Result:
-    """Keep the first regions of a result."""
-    arrays: dict[str, NDArray[np.generic]] | None = None
-    if result.arrays is not None:
-        arrays = {name: array[:count] for name, array in result.arrays.items()}
-    counts = {**result.counts, "regions": count}
-    return Result(result.key, result.seconds, counts, arrays, complete=False)
+def _recalled(tasks: Iterable[Task], known: Mapping[str, Result], waiting: list[Task]) -> Stream:
+    """Give what is known of tasks and of those that they left; list the others as waiting."""
+    stack = list(tasks)[::-1]
+    limits = {k: stack[0].payload[k] for k in LIMITS} if stack else {}
+    while stack:
+        task = stack.pop()
+        if task.key in known:
+            yield task, known[task.key]
+            stack += [limited(child, limits) for child in reversed(known[task.key].rest)]
+        else:
+            waiting.append(task)

@@ -14,11 +14,12 @@ from byways.core.affine import Affine
 from byways.core.files import read_npz, write_npz
 from byways.core.reports import Report
 from byways.regions import _analysis, _geometry
+from byways.regions._count import RegionCount
 from byways.regions._domains import WholeSpace
 from byways.regions._outcome import Outcome
 from byways.regions._question import Question, describe, under
 from byways.regions._region import Region
-from byways.regions._signs import find, pack, unpack
+from byways.regions._signs import find, lexicographic_order, pack, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,35 +35,9 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["RegionCount", "RegionReport"]
+__all__ = ["RegionReport"]
 
 _FORMAT = "byways.RegionReport/1"
-
-
-@dataclass(frozen=True, slots=True)
-class RegionCount:
-    """How many regions there are.
-
-    Attributes:
-        total: Number of activation regions found.
-        layer_counts: Cells after each hidden layer, so the last is ``total``; empty without one.
-        outcome: How the enumeration ended.
-        ambiguous: Decisions whose decisive number was within the tolerance of zero.
-        seconds: Wall time.
-    """
-
-    total: int
-    layer_counts: tuple[int, ...]
-    outcome: Outcome
-    ambiguous: int
-    seconds: float
-
-    def __str__(self) -> str:
-        layers = " -> ".join(f"{count:,}" for count in self.layer_counts) or "no hidden layer"
-        return (
-            f"{self.total:,} regions ({layers}), {self.ambiguous} ambiguous decisions, "
-            f"{self.seconds:.3g} s: {self.outcome.value}"
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,12 +82,17 @@ class RegionReport(Report):
         problem = question.problem()
         width = pack(np.zeros((1, problem.decisions), dtype=np.uint8)).shape[1]
         parts = [result.arrays or {} for result in answer.results]
-        words = [np.zeros((0, width), dtype=np.uint64), *(p["words"] for p in parts if p)]
-        points = [np.zeros((0, problem.dim)), *(p["points"] for p in parts if "points" in p)]
+        words = np.concatenate(
+            [np.zeros((0, width), dtype=np.uint64), *(p["words"] for p in parts if p)]
+        )
+        points = np.concatenate(
+            [np.zeros((0, problem.dim)), *(p["points"] for p in parts if "points" in p)]
+        )
+        order = lexicographic_order(words)
         return cls(
             question,
-            np.concatenate(words),
-            np.concatenate(points),
+            words[order],
+            points[order] if len(points) else points,
             answer.layer_counts,
             answer.outcome,
             answer.ambiguous,

@@ -1,3 +1,4 @@
+# sizes: one compiled loop and the moves that it makes, which share one layout
 """Method "simplex": depth-first over decisions with one live dictionary.
 
 A node of the tree is a full-dimensional cell, known by a vertex of its closure. Where the next
@@ -25,7 +26,7 @@ from byways.regions._dictionary import (
     prune,
     rebuild,
 )
-from byways.regions._engine import Batch
+from byways.regions._engine import Batch, Subtree
 from byways.regions._interior import interior_point
 from byways.regions._net import Net, enter_stage, stage_rows
 from byways.regions._signs import words_for
@@ -105,6 +106,33 @@ class SimplexWalk:
         cursor = self._tree.cursor
         self.finished = bool(cursor[CURRENT] < 0 and cursor[PENDING] == 0)
         return Batch(words[:found], points[:found], int(found))
+
+    @property
+    def open(self) -> int:
+        """Number of dictionaries that are still to visit; 0 on the way through the prefix."""
+        cursor, current = self._tree.cursor, self._tree.cursor[CURRENT]
+        if current >= 0 and self._tree.frame[current, LEVEL] <= cursor[FORCED]:
+            return 0
+        return int(cursor[PENDING] + (current >= 0))
+
+    def share_out(self) -> list[Subtree]:
+        """End the walk and give what is left of it."""
+        tree, m = self._tree, self._net.domain_rows.shape[0]
+        slots = list(tree.stack[TO_VISIT, : tree.cursor[PENDING]])
+        rest = []
+        for slot in slots:
+            level = tree.frame[slot, LEVEL]
+            prefix = tree.bits[m:level].copy()  # the path leads past the roots of all that waits
+            prefix[-1] = tree.frame[slot, BIT]
+            rest.append(Subtree(prefix, float(tree.mass[slot])))
+        slot = tree.cursor[CURRENT]
+        if slot >= 0:
+            path = tree.bits[m : tree.frame[slot, LEVEL]].copy()
+            rest.append(Subtree(path, float(tree.mass[slot])))
+        for subtree in rest:
+            tree.counts[:] += self._net.decision_start[1:] == len(subtree.prefix)
+        tree.cursor[CURRENT], tree.cursor[PENDING], self.finished = -1, 0, True
+        return rest
 
 
 # sizes: kernel, the loop that unpacks both tuples once, because handing them over costs a test
@@ -201,7 +229,9 @@ def arrive(net, tree, slot):
             tree.counts[stage] += 1
         if net.decision_start[stage] == level - m and level < cursor[STOP]:
             size = enter_stage(net, stage, tree.bits[m:], tree.maps)
-            cursor[AMBIGUOUS] += stage_rows(net, stage, size, tree.maps, tree.rows[m:])
+            doubts = stage_rows(net, stage, size, tree.maps, tree.rows[m:])
+            if level >= cursor[FORCED]:  # else whoever gave the prefix has counted them
+                cursor[AMBIGUOUS] += doubts
 
 
 @compiled

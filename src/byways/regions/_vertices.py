@@ -39,7 +39,7 @@ from byways.regions._cuts import (
     strike,
     verdict,
 )
-from byways.regions._engine import MOST_COORDINATES, Batch, Order
+from byways.regions._engine import MOST_COORDINATES, Batch, Order, Subtree
 from byways.regions._net import Net
 from byways.regions._problem import NEGLIGIBLE
 from byways.regions._signs import unpack
@@ -83,8 +83,8 @@ from byways.regions._trail import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from byways.regions._engine import Walk
     from byways.regions._problem import Problem
+    from byways.regions._simplex import SimplexWalk
 
     Ints = NDArray[np.int64]
 
@@ -110,7 +110,7 @@ class VerticesWalk:
         self._net = Net.of(problem)
         self._order = order
         self._prefix = np.ascontiguousarray(order.prefix, dtype=np.uint8)
-        self._inner: Walk | None = None
+        self._inner: SimplexWalk | None = None
         self.handed = 0
         corners = domain_corners(self._net, order.tolerance)
         self._trail = planted(self._net, order, *(corners or NO_CORNERS))
@@ -164,6 +164,54 @@ class VerticesWalk:
             return part
         words, points = (np.concatenate([p[i] for p in parts]) for i in range(2))
         return Batch(words, points, found)
+
+    @property
+    def open(self) -> int:
+        """Number of polytopes that are still to visit; 0 on the way through the prefix."""
+        cursor = self._trail.cursor
+        inner = 0 if self._inner is None else self._inner.open
+        if cursor[STATE] == GONE or inner:
+            return int(cursor[PENDING]) + inner
+        deeper = self._position()[0] > cursor[FORCED]
+        return int(cursor[PENDING]) + 1 if deeper else 0
+
+    def share_out(self) -> list[Subtree]:
+        """End the walk and give what is left of it."""
+        trail, cursor, ends = self._trail, self._trail.cursor, self._net.decision_start[1:]
+        path, mass = unpack(trail.word[None], self._net.unit.size)[0], float(trail.numbers[MASS])
+        rest = []
+        for p in range(cursor[PENDING]):
+            prefix = path[: trail.frames[p, 3] + 1].copy()  # the path leads past all that waits
+            prefix[-1] = 1
+            rest.append(Subtree(prefix, float(trail.frame_numbers[p, 0])))
+            trail.counts[:] += ends == len(prefix)
+        if self._inner is not None and self._inner.open:
+            inner = self._inner.share_out()
+            rest += [Subtree(prefix, mass * share) for prefix, share in inner]
+            mass *= self._inner.explored
+            self._take_back()
+            trail.numbers[EXPLORED] += mass - trail.numbers[MASS]
+        elif cursor[STATE] != GONE:
+            level, counted = self._position()
+            if cursor[HALF]:  # the leaf below has been given
+                path[level - 1] = 1
+            rest.append(Subtree(path[:level].copy(), mass))
+            trail.counts[:] += (ends == level) & (not counted)
+        self._inner, cursor[STATE], cursor[PENDING] = None, GONE, 0
+        return rest
+
+    def _position(self) -> tuple[int, bool]:
+        """Say how many decisions lie behind the current polytope.
+
+        If they end with a stage: also whether the walk is past its end, and has counted the cell.
+        """
+        cursor, starts = self._trail.cursor, self._net.decision_start
+        if cursor[STATE] == ENTERING:
+            return int(starts[cursor[STAGE]]), True
+        if cursor[LISTED]:
+            return int(self._trail.listed[0]) + int(cursor[HALF]), not cursor[HALF]
+        last = min(int(cursor[STAGE]) + 1, len(starts) - 1)
+        return min(int(starts[last]), int(cursor[STOP])), False
 
     def _cut(self, leaves: int, until: int) -> Batch:
         """Go on until a limit, or until a cell has to be handed over."""
@@ -318,7 +366,8 @@ def _advance(net, prefix, trail, words, points, found, limits, tolerance):  # ty
                 part, old, other, verdicts, keep, above, store, cursor[STORED], lists,
                 cursor[LISTS] + m - 1, tolerance,
             )  # fmt: skip
-            cursor[AMBIGUOUS] += doubts
+            if keep:  # else whoever gave the prefix has counted them
+                cursor[AMBIGUOUS] += doubts
             for r in range(1, m):
                 listed[r - 1] = listed[r]
             if dim != 2:
@@ -444,7 +493,8 @@ def _sort_out(  # type: ignore[no-untyped-def]
                 doubt * weight_size[first + i],
                 tolerance,
             )
-            cursor[AMBIGUOUS] += doubtful
+            if begin >= forced:  # else whoever gave the prefix has counted it
+                cursor[AMBIGUOUS] += doubtful
         if bit == BOTH:
             listed[m] = d
             m += 1

@@ -89,7 +89,8 @@ class Reader:
             JournalError: If its shard is damaged or not there.
         """
         with contextlib.closing(_OpenFiles()) as files:
-            return Result(entry.key, entry.seconds, entry.counts, self._arrays(files, entry))
+            arrays = self._arrays(files, entry)
+            return Result(entry.key, entry.seconds, entry.counts, arrays, rest=entry.rest)
 
     def _arrays(self, files: _OpenFiles, entry: Entry) -> dict[str, NDArray[Any]] | None:
         """Read and check the arrays of one entry."""

@@ -114,8 +114,7 @@ def run_tasks(
     total = len(tasks) if isinstance(tasks, Sized) else None
     # The workers of a queue write their results themselves.
     ledger = Ledger(journal if queue is None else None, as_progress(progress), total)
-    done = journal.done_keys() if journal is not None else set()
-    waiting = TaskQueue(tasks, done, journal.rests() if journal is not None else {}, ledger)
+    waiting = TaskQueue(tasks, journal, ledger)
     if executor is None and number == 1 and queue is None:
         return _closing(_inline(work, context, waiting, ledger), ledger)
 

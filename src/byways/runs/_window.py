@@ -13,10 +13,11 @@ from byways.core.errors import TasksFailedError
 from byways.runs._tasks import Result, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
     from concurrent.futures import Future
 
     from byways.runs._chunks import Reply
+    from byways.runs._directory import RunDirectory
     from byways.runs._executors import Pool
     from byways.runs._ledger import Ledger
 
@@ -44,8 +45,7 @@ class TaskQueue:
 
     Args:
         tasks: The tasks.
-        done: Keys of tasks that are skipped.
-        rests: What skipped tasks left to others, by their keys.
+        journal: Tasks that it has are skipped, but not what they left to others.
         ledger: Counts what is skipped.
 
     Raises:
@@ -56,15 +56,14 @@ class TaskQueue:
     def __init__(
         self,
         tasks: Iterable[Task],
-        done: Collection[str],
-        rests: Mapping[str, Sequence[Task]],
+        journal: RunDirectory | None,
         ledger: Ledger,
     ) -> None:
         if isinstance(tasks, list | tuple):
             _check_unique(tasks)
         self._tasks = iter(tasks)
-        self._done = done
-        self._rests = rests
+        self._done: Collection[str] = journal.done_keys() if journal is not None else ()
+        self._rests = journal.rests() if journal is not None else {}
         self._ledger = ledger
         self._left: list[Task] = []  # the newest goes first: so few of them wait at a time
         self._underway: set[str] = set()
