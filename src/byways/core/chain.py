@@ -80,7 +80,7 @@ class Layer:
 
     @cached_property
     def decided(self) -> NDArray[np.intp]:
-        """The units that have segments: those whose function has a breakpoint."""
+        """Units that have segments, which are those whose function has a breakpoint."""
         counts = np.array([len(function.breakpoints) for function in self.functions])
         return np.flatnonzero(counts[self.kinds])
 

@@ -60,7 +60,8 @@ def as_chain(network: Any, input_shape: int | Sequence[int] | None = None) -> La
 
     The chain computes in float64 what the network computes: a float32 network is converted as the
     real function that its stored numbers define. A module is copied to the CPU and detached, and
-    is itself left as it was.
+    is itself left as it was. Values that a residual connection needs later are carried past a layer
+    by units that have the identity; a maximum is a tournament of ReLUs.
 
     Args:
         network: A LayerChain (returned as it is); a ``torch.nn.Module`` in eval mode; an ONNX file

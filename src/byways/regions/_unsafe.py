@@ -88,7 +88,7 @@ class UnsafeReport(Report):
 
     @property
     def holds(self) -> bool | None:
-        """Whether the property holds: False with a confirmed counterexample, None if unknown.
+        """Whether the property holds; False with a confirmed counterexample, None if unknown.
 
         Unknown are partial reports, and unsafe sets that are no thicker than the tolerance.
         """
