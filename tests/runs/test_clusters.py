@@ -156,11 +156,10 @@ def recipe() -> type[Executor]:
 
 
 @pytest.mark.slow
-def test_ray() -> None:
+def test_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     ray = pytest.importorskip("ray")
-    ray.init(
-        num_cpus=2, include_dashboard=False, runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}}
-    )
+    monkeypatch.setenv("PYTHONPATH", ENVIRONMENT["PYTHONPATH"])  # for what init starts
+    ray.init(num_cpus=2, include_dashboard=False)
     try:
         pairs = run_tasks(multiply, make_tasks(40), context=CONTEXT, executor=recipe()())
         assert found([result for _, result in pairs]) == expected(40)
