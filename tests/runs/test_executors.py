@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import threadpoolctl  # noqa: F401  (its import sets a variable, here and not in
 
 from byways.core.errors import TasksFailedError
 from byways.runs import Result, RunDirectory, Task, run_tasks
+from byways.runs._chunks import ContextRef
 from byways.runs._executors import usable_cores
 from tests.runs import workloads
 from tests.runs.workloads import Scale, expected, found, make_tasks
@@ -92,6 +95,27 @@ def test_a_script_without_a_guard_ends_in_one_clear_error(tmp_path: Path) -> Non
     assert last.startswith("RuntimeError: no worker process could start (exit codes [1])")
     assert "'if __name__ == \"__main__\":'" in last
     assert (tmp_path / "log").read_text().count("started") <= 3  # the script, a worker or two
+
+
+class Recording(ProcessPoolExecutor):
+    """Note how the context was offered with each call."""
+
+    def __init__(self) -> None:
+        super().__init__(2, get_context("spawn"))
+        self.offers: list[ContextRef] = []
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
+        self.offers += [argument for argument in args if isinstance(argument, ContextRef)]
+        return super().submit(fn, *args, **kwargs)
+
+
+def test_a_context_travels_as_a_file_although_a_whole_window_lacks_it() -> None:
+    tasks = make_tasks(40)
+    with Recording() as executor:
+        pairs = run_tasks(workloads.multiply_slowly, tasks, context=CONTEXT, executor=executor)
+        assert found([result for _, result in pairs]) == expected(40)
+    assert [offer for offer in executor.offers if offer.data is not None] == []
+    assert [offer for offer in executor.offers if offer.path is not None] != []
 
 
 def test_a_worker_that_is_killed_is_replaced(tmp_path: Path) -> None:

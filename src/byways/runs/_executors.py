@@ -57,8 +57,8 @@ class Pool(Protocol):
     window: int
     shared_fate: bool
 
-    def submit(self, tasks: list[Task], *, lacks_context: bool) -> Future[Reply]:
-        """Start a chunk; with the context itself if the last worker lacked it."""
+    def submit(self, tasks: list[Task], *, lacked_context: int) -> Future[Reply]:
+        """Start a chunk; in another way if workers lacked the context for it so often."""
 
     def close(self, *, abort: bool) -> None:
         """Release what this run took; with ``abort`` at once, whatever is still running."""
@@ -144,7 +144,7 @@ class OwnPool:
         self._pool = self._start()
         self._greet()
 
-    def submit(self, tasks: list[Task], *, lacks_context: bool = False) -> Future[Reply]:
+    def submit(self, tasks: list[Task], *, lacked_context: int = 0) -> Future[Reply]:
         """Start a chunk, in new processes if the old ones died."""
         try:
             return self._send(tasks)
@@ -244,9 +244,17 @@ class GivenExecutor:
         self._data: bytes | None = None
         keep_context(context, digest)
 
-    def submit(self, tasks: list[Task], *, lacks_context: bool) -> Future[Reply]:
-        """Start a chunk."""
-        ref = self._better_ref() if lacks_context else self._ref
+    def submit(self, tasks: list[Task], *, lacked_context: int) -> Future[Reply]:
+        """Start a chunk: first a file is offered, and the bytes only where that did not help.
+
+        A window of chunks is on its way before the first worker says that it lacks the context, so
+        that one chunk was offered the file says nothing about the others.
+        """
+        ref = self._ref
+        if lacked_context == 1:
+            ref = self._offer_file() or self._offer_bytes()
+        elif lacked_context:
+            ref = self._offer_bytes()
         return self._executor.submit(run_chunk, self._work, tasks, ref, _PATIENCE * self.target)
 
     def close(self, *, abort: bool) -> None:
@@ -255,12 +263,17 @@ class GivenExecutor:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _better_ref(self) -> ContextRef:
-        """Offer a file from now on; if that is offered already, send the bytes this once."""
+    def _offer_file(self) -> ContextRef | None:
+        """Offer a file from now on; None if the context cannot be saved."""
         load = getattr(type(self._context), "load", None)
-        if self._ref.path is None and load is not None and hasattr(self._context, "save"):
+        if load is None or not hasattr(self._context, "save"):
+            return None
+        if self._ref.path is None:
             self._ref = ContextRef(self._digest, str(self._file or self._write_file()), load)
-            return self._ref
+        return self._ref
+
+    def _offer_bytes(self) -> ContextRef:
+        """Send the bytes this once."""
         if self._data is None:
             self._data = _pickle(self._context, "context", "made of picklable parts")
         return ContextRef(self._digest, data=self._data)

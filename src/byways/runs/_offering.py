@@ -120,7 +120,7 @@ class QueuePool:
         self._thread = threading.Thread(target=self._run, name="byways-queue", daemon=True)
         self._thread.start()
 
-    def submit(self, tasks: list[Task], *, lacks_context: bool = False) -> Future[Reply]:
+    def submit(self, tasks: list[Task], *, lacked_context: int = 0) -> Future[Reply]:
         """Offer one task."""
         (task,) = tasks
         future: Future[Reply] = Future()

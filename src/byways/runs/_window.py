@@ -37,7 +37,7 @@ class _Chunk:
 
     tasks: list[Task]
     losses: int = 0
-    lacks_context: bool = False
+    lacked_context: int = 0
 
 
 class TaskQueue:
@@ -168,7 +168,7 @@ class Window:
         """Submit chunks until the window is full; False if there is nothing left to wait for."""
         while len(self._running) < self._size and (chunk := self._next()) is not None:
             try:
-                future = self._pool.submit(chunk.tasks, lacks_context=chunk.lacks_context)
+                future = self._pool.submit(chunk.tasks, lacked_context=chunk.lacked_context)
             except BrokenExecutor as error:
                 raise self._failure([chunk, *self._running.values()], error) from error
             self._running[future] = chunk
@@ -216,7 +216,8 @@ class Window:
             self._put_back(chunk, error)
             return []
         if reply.lacks_context:
-            self._again.append(_Chunk(chunk.tasks, chunk.losses, lacks_context=True))
+            chunk.lacked_context += 1
+            self._again.append(chunk)
             return []
         pairs = list(zip(chunk.tasks, reply.results, strict=False))
         for _, result in pairs:
