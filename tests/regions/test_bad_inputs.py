@@ -151,7 +151,7 @@ OPTIONS = [
     ),
     ({"method": None}, ValueError, r'"method" was None; it is one of'),
     ({"method": "lp", "solver": "cplex"}, ValueError, r"\"solver\" was 'cplex'.*highs.*scipy"),
-    ({"exact": "certified"}, ValueError, r"\"exact\" was 'certified'; \"float\" is what there is"),
+    ({"exact": "interval"}, ValueError, r"\"exact\" was 'interval'; it is \"float\""),
     ({"tolerance": 0.0}, ValueError, r'"tolerance" was 0.0; .*between 1e-13 .*and 1e-3'),
     ({"tolerance": -1e-9}, ValueError, '"tolerance" was -1e-09'),
     ({"tolerance": float("nan")}, ValueError, '"tolerance" was nan'),

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     )
     from byways.regions._outcome import Outcome
     from byways.regions._plot import plot_slice
+    from byways.regions._proof import check_proof
     from byways.regions._report import RegionReport
     from byways.regions._unsafe import unsafe_regions
 
@@ -32,6 +33,7 @@ __all__ = [
     "RegionReport",
     "Slice",
     "WholeSpace",
+    "check_proof",
     "count_regions",
     "enumerate_regions",
     "iter_regions",
@@ -47,6 +49,7 @@ _HOME = {
     "RegionReport": "_report",
     "Slice": "_domains",
     "WholeSpace": "_domains",
+    "check_proof": "_proof",
     "count_regions": "_enumeration",
     "enumerate_regions": "_enumeration",
     "iter_regions": "_enumeration",

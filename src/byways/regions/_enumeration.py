@@ -12,7 +12,7 @@ from byways.networks import as_chain
 from byways.regions._bounds import refuse_if_astronomical
 from byways.regions._count import RegionCount
 from byways.regions._gather import Answer, Limits, Manner, gather
-from byways.regions._question import Question
+from byways.regions._question import Question, require_whole
 from byways.regions._region import Region
 from byways.regions._report import RegionReport
 from byways.regions._signs import unpack
@@ -70,7 +70,10 @@ def enumerate_regions(
             many inputs, on boxes; ``"lp"`` is the published algorithm with one linear program per
             candidate; ``"auto"`` takes the fastest for the dimension.
         solver: For ``"lp"``: ``"highs"``, ``"scipy"`` or ``"gurobi"``.
-        exact: What exactness means; ``"float"`` as above.
+        exact: ``"float"`` as above; ``"certified"`` proves every decision, in rational
+            arithmetic where floating point with error bounds does not: no decision is ambiguous
+            then, ``report.proof()`` can be checked by others, and ``tolerance`` does not change
+            the list. For bounded domains, without limits.
         tolerance: Distance, in units of the domain's sides, below which a decision is ambiguous.
         workers: Processes; None for all cores that this process may use.
         executor: Any ``concurrent.futures.Executor`` instead.
@@ -117,6 +120,7 @@ def enumerate_regions(
         keep=keep,
     )
     limits, manner = Limits(max_regions, time_limit), Manner(workers, executor, run_dir, progress)
+    require_whole(question, limits)
     return RegionReport.assemble(question, _answer(question, limits, manner))
 
 
@@ -174,7 +178,10 @@ def count_regions(
         keep=None,
     )
     limits, manner = Limits(max_regions, time_limit), Manner(workers, executor, run_dir, progress)
+    require_whole(question, limits)
     answer = _answer(question, limits, manner)
+    if exact == "certified":
+        return RegionReport.assemble(question, answer).count()
     return RegionCount(
         answer.total, answer.layer_counts, answer.outcome, answer.ambiguous, answer.seconds
     )
@@ -207,6 +214,9 @@ def iter_regions(
     Returns:
         An iterator of regions. Arguments are checked at the call, not at the first ``next``.
 
+    Raises:
+        ValueError: If an option is not one of those listed, or ``exact`` is ``"certified"``.
+
     Example:
         >>> import byways as bw, itertools
         >>> from byways.networks import example
@@ -223,6 +233,11 @@ def iter_regions(
         tolerance=tolerance,
         keep=keep,
     )
+    if exact == "certified":
+        raise ValueError(
+            "\"exact\" was 'certified', and a list is certified as a whole; use enumerate_regions, "
+            'or exact="float"'
+        )
     return _walk(question)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from byways.core.chain import LayerChain
 from byways.core.domains import Box, Polytope
+from byways.core.errors import DomainError
 from byways.core.files import read_npz, write_npz
 from byways.networks import as_chain
 from byways.regions._domains import Slice, WholeSpace, as_domain
@@ -25,12 +26,14 @@ if TYPE_CHECKING:
 
     from byways.regions._domains import Domain
     from byways.regions._engine import Walk
+    from byways.regions._gather import Limits
 
-__all__ = ["Question", "describe", "under"]
+__all__ = ["Question", "describe", "require_whole", "under"]
 
 _FORMAT = "byways.regions.Question/1"
 _METHODS = ("auto", "lp", "simplex", "vertices", "wide")
 _KEEP = ("signs", "witness")
+_EXACT = ("float", "certified")
 _FEW = 4  # sides of a box that are written out
 _CORNERS_PAY = 5  # coordinates; with more of them a dictionary is smaller than a list of corners
 
@@ -46,6 +49,7 @@ class Question:
     tolerance: float
     witnesses: bool
     listing: bool = True
+    exact: str = "float"
 
     @classmethod
     def ask(
@@ -68,10 +72,15 @@ class Question:
             from byways.regions._feasibility import port
 
             solver = port(solver).name
-        witnesses = "witness" in (keep or ())
-        question = cls(
-            chain, checked, chosen, solver, float(tolerance), witnesses, keep is not None
-        )
+        certified = exact == "certified"
+        if certified and isinstance(checked, WholeSpace):
+            raise DomainError(
+                'exact="certified" was given for all of R^d, and certificates are of bounded '
+                'domains; give a Box that is large enough, or use exact="float"'
+            )
+        witnesses = certified or "witness" in (keep or ())
+        listing = certified or keep is not None
+        question = cls(chain, checked, chosen, solver, float(tolerance), witnesses, listing, exact)
         question.problem().require_interior(float(tolerance))
         return question._suited(method)
 
@@ -130,6 +139,7 @@ class Question:
             "tolerance": self.tolerance,
             "witnesses": self.witnesses,
             "listing": self.listing,
+            "exact": self.exact,
         }
 
     def state(self) -> dict[str, NDArray[Any]]:
@@ -158,6 +168,19 @@ class Question:
     def load(cls, path: Path) -> Question:
         """Read a question that ``save`` wrote."""
         return cls.from_state(read_npz(path, _FORMAT))
+
+
+def require_whole(question: Question, limits: Limits) -> None:
+    """Refuse limits for a question that only a whole list answers.
+
+    Raises:
+        ValueError: If there are limits, and certificates are asked for.
+    """
+    if question.exact == "certified" and limits.any:
+        raise ValueError(
+            '"max_regions" or "time_limit" was given with exact="certified": what is proven is '
+            'that a list is whole. Leave the limit out, or use exact="float"'
+        )
 
 
 def describe(domain: Domain) -> str:
@@ -234,10 +257,10 @@ def _choose_method(method: str, domain: Domain) -> str:
 
 
 def _check_options(exact: str, tolerance: object, keep: object) -> None:
-    if exact != "float":
+    if exact not in _EXACT:
         raise ValueError(
-            f'"exact" was {exact!r}; "float" is what there is: decisions in float64, those within '
-            '"tolerance" of zero counted in the report'
+            f'"exact" was {exact!r}; it is "float" (decisions in float64, those within "tolerance" '
+            'of zero counted in the report) or "certified" (every decision proven)'
         )
     if isinstance(tolerance, bool) or not isinstance(tolerance, int | float):
         raise TypeError(f'"tolerance" was {tolerance!r}; it is a number')

@@ -1,3 +1,4 @@
+# sizes: one class, the list of regions with all that can be asked of it
 """The list of regions, and what can be asked of it."""
 
 from __future__ import annotations
@@ -5,7 +6,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from byways.regions import _analysis, _geometry
 from byways.regions._count import RegionCount
 from byways.regions._domains import WholeSpace
 from byways.regions._outcome import Outcome
+from byways.regions._proof import Proof
 from byways.regions._question import Question, describe, under
 from byways.regions._region import Region
 from byways.regions._signs import find, lexicographic_order, pack, unpack
@@ -56,6 +59,8 @@ class RegionReport(Report):
             With 0 every decision was clear.
         explored: Share of the work that is done, 1 for a complete report.
         seconds: Wall time of the call that made the report.
+        rational: With ``exact="certified"``, decisions that took rational arithmetic.
+        certificate: What ``proof()`` gives, if there is one.
 
     Example:
         >>> import byways as bw
@@ -75,10 +80,12 @@ class RegionReport(Report):
     ambiguous: int
     explored: float
     seconds: float
+    rational: int = 0
+    certificate: Proof | None = None
 
     @classmethod
     def assemble(cls, question: Question, answer: Answer) -> RegionReport:
-        """Put the parts of an answer together."""
+        """Put the parts of an answer together, and certify them if the question asks for it."""
         problem = question.problem()
         width = pack(np.zeros((1, problem.decisions), dtype=np.uint8)).shape[1]
         parts = [result.arrays or {} for result in answer.results]
@@ -98,6 +105,25 @@ class RegionReport(Report):
             answer.ambiguous,
             answer.explored,
             answer.seconds,
+        )._certified()
+
+    def _certified(self) -> RegionReport:
+        """Give the proven report, where that is wanted and the list is whole."""
+        if self.question.exact != "certified" or not self.outcome.complete:
+            return self
+        from byways.regions._certify import certify
+
+        start = time.perf_counter()
+        found = certify(self.question, self.words, self.points)
+        return replace(
+            self,
+            words=found.words,
+            points=found.points,
+            layer_counts=found.layer_counts,
+            ambiguous=0,
+            rational=found.rational,
+            certificate=found.proof,
+            seconds=self.seconds + time.perf_counter() - start,
         )
 
     def __post_init__(self) -> None:
@@ -326,6 +352,18 @@ class RegionReport(Report):
 
         return draw_report(self, ax, color)
 
+    def proof(self) -> Proof:
+        """Give the proof that these are the regions, for ``check_proof``.
+
+        Raises:
+            ValueError: If the report was not certified.
+        """
+        if self.certificate is None:
+            raise ValueError(
+                'this report has no proof; make it with exact="certified", and let it finish'
+            )
+        return self.certificate
+
     def digest(self) -> str:
         """Give the SHA-256 of everything but the time it took."""
         hasher = hashlib.sha256(self.question.digest().encode())
@@ -338,6 +376,9 @@ class RegionReport(Report):
         """Write the report to a ``.npz`` file, whole or not at all."""
         arrays = {f"question.{name}": array for name, array in self.question.state().items()}
         summary = self._summary() | {"seconds": self.seconds}
+        if self.certificate is not None:
+            parts = self.certificate.arrays()
+            arrays |= {f"proof.{name}": array for name, array in parts.items()}
         arrays |= {"words": self.words, "points": self.points, "format": np.array(_FORMAT)}
         write_npz(path, arrays | {"summary": np.array(json.dumps(summary, sort_keys=True))})
 
@@ -353,13 +394,20 @@ class RegionReport(Report):
         summary["outcome"] = Outcome[summary["outcome"]]
         summary["layer_counts"] = tuple(summary["layer_counts"])
         question = Question.from_state(under("question.", arrays))
-        return cls(question, words=arrays["words"], points=arrays["points"], **summary)
+        parts = under("proof.", arrays)
+        proof = Proof.from_arrays(parts) if parts else None
+        lists = arrays["words"], arrays["points"]
+        return cls(question, *lists, **summary, certificate=proof)
+
+    def count(self) -> RegionCount:
+        """Give the numbers alone."""
+        return RegionCount(len(self), self.layer_counts, self.outcome, self.ambiguous, self.seconds)
 
     def __str__(self) -> str:
-        count = RegionCount(
-            len(self), self.layer_counts, self.outcome, self.ambiguous, self.seconds
-        )
-        return f"{describe(self.question.domain)}, method {self.question.method}: {count}"
+        text = f"{describe(self.question.domain)}, method {self.question.method}: {self.count()}"
+        if self.certificate is not None:
+            text += f"; certified, {self.rational:,} decisions in rational arithmetic"
+        return text
 
     def _summary(self) -> dict[str, Any]:
         return {
@@ -367,6 +415,7 @@ class RegionReport(Report):
             "outcome": self.outcome.name,
             "ambiguous": self.ambiguous,
             "explored": self.explored,
+            "rational": self.rational,
         }
 
     def _signs(self, where: slice | list[int] | NDArray[np.integer]) -> NDArray[np.uint8]:

@@ -1,0 +1,184 @@
+"""``exact="certified"``: every fact behind a list of regions proven, whoever made the list.
+
+Floating point suggests a tree with multipliers and witnesses. What the rules prove stays; what they
+leave open is decided in rationals; where the list was wrong the tree is changed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from byways.core.domains import Polytope
+from byways.regions._check import domain_digest
+from byways.regions._decide import Decider
+from byways.regions._mending import mend
+from byways.regions._proof import Proof
+from byways.regions._rows import Rules
+from byways.regions._signs import lexicographic_order, pack, unpack
+from byways.regions._split_tree import split_tree
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from byways.regions._mending import Mended
+    from byways.regions._problem import Problem
+    from byways.regions._question import Question
+    from byways.regions._split_tree import SplitTree
+
+    Array = NDArray[np.float64]
+    Paths = NDArray[np.int8]
+
+__all__ = ["Certified", "certify"]
+
+_AT_ONCE = 512
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Certified:
+    """A proven list: packed decision bits, sorted, and a point in each region.
+
+    ``rational`` counts the facts that floating point did not prove, ``corrected`` the regions that
+    had been missing or too many.
+    """
+
+    words: NDArray[np.uint64]
+    points: Array
+    proof: Proof
+    layer_counts: tuple[int, ...]
+    rational: int
+    corrected: int
+
+
+def certify(question: Question, words: NDArray[np.uint64], points: Array) -> Certified:
+    """Prove a list of regions, or the right one in its place.
+
+    Args:
+        question: What the list answers.
+        words: Packed decision bits, distinct, in lexicographic order.
+        points: A point in each region, engine coordinates; rough is good enough.
+
+    Returns:
+        The proven list with its proof. Cost: one run of the simplex method per refused side, and
+        rationals for what floating point does not prove.
+    """
+    problem, rules = question.problem(), Rules(question.chain, question.domain)
+    tree = split_tree(problem, words, _scale(question))
+    paths = unpack(words[tree.leaves], problem.decisions).astype(np.int8)
+    inside = _to_domain(rules, points[tree.leaves])
+    sides, leaves = _unproven(rules, tree, paths, inside)
+    if not sides.size and not leaves.size:
+        nothing = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.str_)
+        nodes = tree.decision, tree.kept
+        multipliers = tree.start, tree.row, tree.value, *nothing
+        proof = _proof(question, *nodes, *multipliers, inside, *nothing)
+        return Certified(words, points, proof, _layer_counts(problem, words), 0, 0)
+    mended = mend(Decider(rules), rules, tree, inside, leaves, sides, paths)
+    listed = pack(np.array(mended.paths, dtype=np.uint8).reshape(-1, problem.decisions))
+    order = lexicographic_order(listed)
+    found, before = (set(map(tuple, list_.tolist())) for list_ in (listed, words))
+    return Certified(
+        listed[order],
+        _from_domain(rules, mended.points)[order],
+        _proof_of(question, rules, tree, mended),
+        _layer_counts(problem, listed[order]),
+        sides.size + leaves.size + mended.added,
+        len(found ^ before),
+    )
+
+
+def _layer_counts(problem: Problem, words: NDArray[np.uint64]) -> tuple[int, ...]:
+    """Count the distinct prefixes up to the end of each hidden layer of a sorted list."""
+    bits = unpack(words, problem.decisions)
+    changes = bits[1:] != bits[:-1]
+    return tuple(1 + int(changes[:, :end].any(axis=1).sum()) for end in problem.ends.tolist())
+
+
+def _scale(question: Question) -> Array:
+    """Give the factors by which a problem's domain rows are shorter than ``b - A x``."""
+    if not isinstance(question.domain, Polytope):
+        return np.zeros(0)
+    lengths = np.linalg.norm(question.domain.A @ question.problem().embed.weight, axis=1)
+    scale: Array = np.maximum(lengths, 1e-300)
+    return scale
+
+
+def _unproven(
+    rules: Rules, tree: SplitTree, paths: Paths, points: Array
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Give the refused sides and the leaves that floating point does not prove."""
+    sides, leaves = [np.zeros(0, dtype=np.intp)], [np.zeros(0, dtype=np.intp)]
+    for first in range(0, len(tree.paths), _AT_ONCE):
+        part = slice(first, first + _AT_ONCE)
+        dense = rules.dense(tree.start[first : first + _AT_ONCE + 1], tree.row, tree.value)
+        sides.append(first + np.flatnonzero(~rules.empty(tree.paths[part], dense)))
+    for first in range(0, len(paths), _AT_ONCE):
+        part = slice(first, first + _AT_ONCE)
+        leaves.append(first + np.flatnonzero(~rules.inside(paths[part], points[part])))
+    return np.concatenate(sides), np.concatenate(leaves)
+
+
+def _to_domain(rules: Rules, points: Array) -> Array:
+    """Turn engine coordinates into those of the domain's box, clipped to it."""
+    free = rules.lower < rules.upper
+    result: Array = np.tile(rules.lower, (len(points), 1))
+    result[:, free] += points * (rules.upper - rules.lower)[free]
+    np.clip(result, rules.lower, rules.upper, out=result)
+    return result
+
+
+def _from_domain(rules: Rules, points: list[Any]) -> Array:
+    """Turn points of the domain's box into engine coordinates, rounded."""
+    free = rules.lower < rules.upper
+    given = np.array([[float(x) for x in point] for point in points]).reshape(-1, free.size)
+    result: Array = ((given - rules.lower) / np.where(free, rules.upper - rules.lower, 1.0))[
+        :, free
+    ]
+    return result
+
+
+def _proof_of(question: Question, rules: Rules, tree: SplitTree, mended: Mended) -> Proof:
+    """Lay out a mended tree as arrays."""
+    start, row = [0], list[int]()
+    value: list[Any] = []
+    for side in mended.sides:
+        if isinstance(side, dict):
+            row += side.keys()
+            value += side.values()
+        else:
+            part = slice(tree.start[side], tree.start[side + 1])
+            row += tree.row[part].tolist()
+            value += tree.value[part].tolist()
+        start.append(len(row))
+    nodes = np.array(mended.nodes).reshape(-1, 2)
+    flat = [x for point in mended.points for x in point]
+    points, point_at, point_exact = _rounded(flat)
+    multipliers = np.array(start), np.array(row), *_rounded(value)
+    shape = len(mended.points), rules.lower.size
+    return _proof(
+        question,
+        nodes[:, 0],
+        nodes[:, 1],
+        *multipliers,
+        points.reshape(shape),
+        point_at,
+        point_exact,
+    )
+
+
+def _rounded(numbers: list[Any]) -> tuple[Array, NDArray[np.int64], NDArray[np.str_]]:
+    """Round to floats; give places and texts of the rationals that no float is."""
+    floats = np.array([float(number) for number in numbers], dtype=np.float64)
+    pairs = enumerate(zip(numbers, floats.tolist(), strict=True))
+    at = [i for i, (number, near) in pairs if number != near]
+    texts = [str(numbers[i]) for i in at]
+    return floats, np.array(at, dtype=np.int64), np.array(texts, dtype=np.str_)
+
+
+def _proof(question: Question, *parts: NDArray[Any]) -> Proof:
+    """Give the parts the types that files have."""
+    kinds = "i4", "i1", "i8", "i4", "f8", "i8", "U", "f8", "i8", "U"
+    typed: Any = (np.asarray(part, dtype=kind) for part, kind in zip(parts, kinds, strict=True))
+    return Proof(question.chain.digest(), domain_digest(question.domain), *typed)

@@ -1,0 +1,149 @@
+"""Proofs of a list of regions: what they hold, files, and the door of the checker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from byways.core.errors import ConversionError, DomainError
+from byways.core.files import read_npz, write_npz
+from byways.networks import as_chain
+from byways.regions._check import ProofCheck, check
+from byways.regions._domains import WholeSpace, as_domain
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Proof", "check_proof"]
+
+_FORMAT = "byways.regions.Proof/1"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Proof:
+    """Why the regions of a list are regions, and why there are no others.
+
+    A binary tree over decisions "is unit i above its breakpoint?", in preorder, with one fact per
+    node. Decisions are numbered through the hidden layers, breakpoints of a unit next to each
+    other; rows are those of a polytope's inequalities and then those of the decisions. Points have
+    the coordinates of the box: inputs, or for a ``Slice`` the coordinates along its directions.
+
+    Attributes:
+        network: Digest of the network.
+        domain: Digest of the domain.
+        decision: Decision of each node, -1 at a leaf.
+        kept: -1 where a node splits (side 0 comes first), else the side that it keeps.
+        start: Multipliers of refused side ``i`` are those from ``start[i]`` to ``start[i + 1]``.
+        row: Row of each multiplier.
+        value: The multiplier.
+        value_at: Places in ``value`` whose number is a rational that no float is.
+        value_exact: Those rationals, as texts ``"p/q"``.
+        points: A witness for each leaf.
+        point_at: Places in ``points``, flattened, whose number is a rational that no float is.
+        point_exact: Those rationals.
+    """
+
+    network: str
+    domain: str
+    decision: NDArray[np.int32]
+    kept: NDArray[np.int8]
+    start: NDArray[np.int64]
+    row: NDArray[np.int32]
+    value: NDArray[np.float64]
+    value_at: NDArray[np.int64]
+    value_exact: NDArray[np.str_]
+    points: NDArray[np.float64]
+    point_at: NDArray[np.int64]
+    point_exact: NDArray[np.str_]
+
+    @property
+    def regions(self) -> int:
+        """Number of regions that it speaks of."""
+        return len(self.points)
+
+    @property
+    def refusals(self) -> int:
+        """Number of sides that it refuses."""
+        return len(self.start) - 1
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Give all parts by name, as the checker and the file hold them."""
+        return {field.name: np.asarray(getattr(self, field.name)) for field in fields(self)}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, NDArray[Any]]) -> Proof:
+        """Undo ``arrays``.
+
+        Raises:
+            ConversionError: If a part is missing.
+        """
+        names = [field.name for field in fields(cls)]
+        missing = [name for name in names if name not in arrays]
+        if missing:
+            raise ConversionError(f"the proof lacks {', '.join(missing)}")
+        parts: dict[str, Any] = {name: arrays[name] for name in names}
+        parts |= {name: str(arrays[name]) for name in ("network", "domain")}
+        return cls(**parts)
+
+    def save(self, path: str | Path) -> None:
+        """Write the proof to a ``.npz`` file, whole or not at all."""
+        write_npz(path, {**self.arrays(), "format": np.array(_FORMAT)})
+
+    @classmethod
+    def load(cls, path: str | Path) -> Proof:
+        """Read a proof that ``save`` wrote. Nothing in the file is executed, or believed.
+
+        Raises:
+            ConversionError: If the file is something else or damaged.
+        """
+        return cls.from_arrays(read_npz(path, _FORMAT))
+
+    def __str__(self) -> str:
+        return f"proof of {self.regions:,} regions, with {self.refusals:,} refused sides"
+
+
+def check_proof(network: object, domain: object, proof: Proof | str | Path) -> ProofCheck:
+    """Check a proof that a list of regions is complete and right.
+
+    The checker uses no solver and none of the code that enumerates: it goes through the tree,
+    multiplies, and compares with bounds on all rounding, in rationals where these do not tell. What
+    it accepts are the regions of the real-arithmetic function with the network's float64 weights
+    on the domain with its float64 bounds.
+
+    Args:
+        network: As for ``enumerate_regions``.
+        domain: As for ``enumerate_regions``; bounded.
+        proof: What ``report.proof()`` gave, or the file that its ``save`` wrote.
+
+    Returns:
+        Whether it is accepted, the proven list, and the reason and place of a refusal. Cost: two
+        forward passes per region and refused side.
+
+    Raises:
+        TypeError: If ``proof`` is something else.
+        ConversionError: If the file is no proof.
+        DomainError: If the domain does not fit the network or is unbounded.
+
+    Example:
+        >>> import byways as bw
+        >>> from byways.networks import example
+        >>> tent = example("tent").chain
+        >>> report = bw.regions.enumerate_regions(tent, (0, 1), exact="certified")
+        >>> check = bw.regions.check_proof(tent, (0, 1), report.proof())
+        >>> check.accepted, check.regions
+        (True, 1024)
+        >>> print(bw.regions.check_proof(tent, (0, 2), report.proof()))
+        refused: it speaks of another domain...
+    """
+    if isinstance(proof, str | Path):
+        proof = Proof.load(proof)
+    if not isinstance(proof, Proof):
+        raise TypeError(f'"proof" was {proof!r}; give report.proof(), or the file that it saved')
+    chain = as_chain(network)
+    checked = as_domain(domain, chain.input_size)
+    if isinstance(checked, WholeSpace):
+        raise DomainError('"domain" is unbounded, and proofs are of bounded domains; give a Box')
+    return check(chain, checked, proof.arrays())

@@ -1,0 +1,323 @@
+"""The rows of a proof, and what proves a fact about them: in floating point and in rationals.
+
+A *decision* asks "is unit i above its breakpoint t?". The row of a decision is ``z - t``, negated
+on side 0: an affine function of the domain's coordinates, given the sides of earlier layers. Rows
+``b - A x`` of a polytope come before them. Sums of rows are formed by going back through the
+layers, so that no affine map is ever composed.
+
+Nothing here decides anything: a fact is proven by numbers that are given, or it is not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from byways.core.activations import PiecewiseLinear
+    from byways.core.chain import Layer, LayerChain
+
+    Array = NDArray[np.float64]
+    Numbers = NDArray[Any]  # floats or rationals
+    Paths = NDArray[np.int8]
+
+__all__ = ["LEAF", "OPEN", "SPLIT", "ZERO", "Rules", "rational"]
+
+LEAF = SPLIT = OPEN = -1  # in "decision", in "kept", in a path
+ZERO = Fraction(0)
+
+
+def rational(values: Any) -> Numbers:
+    """Turn numbers into an array of rationals of the same shape."""
+    given = np.asarray(values)
+    result = np.empty(given.shape, dtype=object)
+    result.reshape(-1)[:] = [Fraction(value) for value in given.ravel().tolist()]
+    return result
+
+
+class Rules:
+    """What a row is and what proves a fact, in floating point and in rationals.
+
+    ``paths`` have one entry per decision: side 0, side 1, or -1 where it is open. An error bound is
+    ``gamma`` times the sum of the magnitudes of all that is summed, and a trifle for underflow.
+    """
+
+    def __init__(self, chain: LayerChain, domain: Any) -> None:
+        box = getattr(domain, "box", domain)
+        self.lower, self.upper = box.lower, box.upper
+        layers = [_Layer.of(item) for item in chain.layers[: max(chain.hidden, default=-1) + 1]]
+        if hasattr(domain, "directions"):  # of a slice, whose coordinates are the box's
+            layers.insert(0, _Layer.embedding(domain.directions, domain.origin))
+        normals = getattr(domain, "A", np.zeros((0, box.lower.size)))
+        sides = getattr(domain, "b", np.zeros(0))
+        self._layers, self._domain = layers, (normals, sides)
+        self._floats = [layer.floats() for layer in layers], normals, sides
+        # Magnitudes do not depend on the point: the first step is taken once, for the whole box.
+        reach = np.maximum(np.abs(self.lower), np.abs(self.upper))
+        sizes = [layer.magnitudes(reach if i == 0 else None) for i, layer in enumerate(layers)]
+        self._sizes = sizes, -(np.abs(normals) @ reach)[:, None], np.abs(sides)
+        self.domain_rows, counts = len(sides), [layer.decisions for layer in layers]
+        self.decisions = sum(counts)
+        self.first = np.repeat(np.cumsum([0, *counts])[:-1], counts)
+        terms = sum(sum(layer.weight.shape) + 3 * layer.slopes.shape[1] + 8 for layer in layers)
+        unit = (terms + reach.size + self.domain_rows + 8) * 2.0**-53
+        self._gamma = 2.0 * unit / (1.0 - unit)  # twice: the magnitudes are rounded too
+        growth = [max(1.0, s.weight.sum() + s.bias.sum()) * max(1.0, s.slopes.max()) for s in sizes]
+        self._trifle = 1e-300 * float(np.prod([1.0 + reach.sum(), *growth]))
+
+    def stacked(self, paths: list[Paths]) -> Paths:
+        """Make one array of paths."""
+        return np.array(paths, dtype=np.int8).reshape(len(paths), self.decisions)
+
+    def dense(self, start: NDArray[Any], row: NDArray[Any], value: Array) -> Array:
+        """Write sparse multipliers out, one column per row: the domain's, then the decisions'."""
+        result = np.zeros((len(start) - 1, self.domain_rows + self.decisions))
+        which = np.repeat(np.arange(len(result)), np.diff(start))
+        result[which, row[start[0] : start[-1]]] = value[start[0] : start[-1]]
+        return result
+
+    def empty(self, paths: Paths, multipliers: Array) -> NDArray[np.bool_]:
+        """Tell for which paths floating point proves that the combination is negative."""
+        valid = (multipliers >= 0).all(axis=1)
+        valid &= ((paths != OPEN) | (multipliers[:, self.domain_rows :] == 0)).all(axis=1)
+        with np.errstate(all="ignore"):
+            constant, gradient = _combine(*self._floats, paths, 2 * paths - 1, multipliers)
+            constant += np.maximum(gradient, 0) @ self.upper + np.minimum(gradient, 0) @ self.lower
+            size, more = _combine(*self._sizes, paths, np.ones_like(paths), multipliers)
+            trifle = self._trifle * (1.0 + multipliers.sum(axis=1))
+            sure = constant + self._gamma * (size + more[:, 0]) + trifle < 0
+        proven: NDArray[np.bool_] = valid & sure
+        return proven
+
+    def empty_exactly(self, path: Paths, multipliers: Mapping[int, Fraction]) -> bool:
+        """Tell whether the combination proves a path empty, in rationals."""
+        m, used = self.domain_rows, {i: v for i, v in multipliers.items() if v}
+        if any(v < 0 or (i >= m and path[i - m] == OPEN) for i, v in used.items()):
+            return False
+        constant, gradient = self.combination(path, used)
+        sides = zip(gradient, self.lower.tolist(), self.upper.tolist(), strict=True)
+        top = constant + sum((g * Fraction(hi if g > 0 else lo) for g, lo, hi in sides if g), ZERO)
+        if top != 0:
+            return top < 0
+        # Zero proves it too, if a row with a positive multiplier has to be positive: all have,
+        # but for those of side 0 that are zero on the whole cell.
+        return any(i < m or path[i - m] == 1 or not self.vanishes(path, i - m) for i in used)
+
+    def vanishes(self, path: Paths, decision: int) -> bool:
+        """Tell whether the row of a decision is zero on the whole cell."""
+        constant, gradient = self.combination(path, {self.domain_rows + decision: Fraction(1)})
+        sides = zip(gradient, self.lower.tolist(), self.upper.tolist(), strict=True)
+        value, varies = constant, False
+        for slope, low, high in sides:
+            value += slope * Fraction(low) if slope else 0
+            varies |= bool(slope) and low < high
+        return value == 0 and not varies
+
+    def combination(
+        self, path: Paths, multipliers: Mapping[int, Fraction]
+    ) -> tuple[Fraction, NDArray[Any]]:
+        """Give constant and gradient of a combination of rows, in rationals."""
+        dense = np.full((1, self.domain_rows + self.decisions), ZERO, dtype=object)
+        for i, value in multipliers.items():
+            dense[0, i] = value
+        signs = np.where(path[None] == 0, -1, 1).astype(object)
+        constant, gradient = _combine(*self.exactly, path[None], signs, dense)
+        return constant[0], gradient[0]
+
+    def inside(self, paths: Paths, points: Array) -> NDArray[np.bool_]:
+        """Tell for which paths floating point proves that all rows are positive at the point."""
+        with np.errstate(all="ignore"):
+            rows = _values(*self._floats, paths, 2 * paths - 1, points)
+            ones = np.ones((len(points), 1))
+            size = _values(*self._sizes, paths, np.ones_like(paths), ones)
+            sure = (rows > self._gamma * size + self._trifle).all(axis=1)
+        within = ((points >= self.lower) & (points <= self.upper)).all(axis=1)
+        proven: NDArray[np.bool_] = sure & within
+        return proven
+
+    def inside_exactly(self, path: Paths, point: Sequence[Fraction]) -> bool:
+        """Tell whether a point of the domain proves a path to be a region, in rationals."""
+        sides = zip(self.lower.tolist(), point, self.upper.tolist(), strict=True)
+        if not all(low <= x <= high for low, x, high in sides):
+            return False
+        m, signs = self.domain_rows, (2 * path[None] - 1).astype(object)
+        place = np.array([point], dtype=object)
+        rows = _values(*self.exactly, path[None], signs, place)[0]
+        return all(
+            row > 0 or (row == 0 and i >= m and path[i - m] == 0 and self.vanishes(path, i - m))
+            for i, row in enumerate(rows)
+        )
+
+    def segments(self, paths: Paths) -> NDArray[np.uint8]:
+        """Turn complete paths into segments of all hidden units."""
+        parts, at = [np.zeros((len(paths), 0), dtype=np.uint8)], 0
+        for layer in self._layers:
+            found = layer.segments(paths, at).astype(np.uint8)
+            parts.append(found[:, np.unique(layer.unit)])
+            at += layer.decisions
+        return np.concatenate(parts, axis=1)
+
+    @cached_property
+    def exactly(self) -> tuple[list[_Layer], Numbers, Numbers]:
+        """The layers, and normals and right-hand sides of the domain, in rationals."""
+        layers = [layer.rationals() for layer in self._layers]
+        normals, sides = self._domain
+        return layers, rational(normals), rational(sides)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Layer:
+    """Numbers of a layer: floats, rationals or magnitudes.
+
+    ``unit`` and ``threshold`` have one entry per decision; slopes and intercepts one row per unit.
+    """
+
+    weight: Numbers
+    bias: Numbers
+    unit: NDArray[np.intp]
+    threshold: Numbers
+    slopes: Numbers
+    intercepts: Numbers
+
+    @classmethod
+    def of(cls, item: Layer) -> _Layer:
+        """Read a layer; its intercepts are rationals, for a float could not hold them."""
+        most = max(len(function.slopes) for function in item.functions)
+        tables = []
+        for function in item.functions:
+            lines = _intercepts(function)
+            tables.append(lines + lines[-1:] * (most - len(lines)))
+        cuts = [np.array(item.functions[kind].breakpoints) for kind in item.kinds]
+        return cls(
+            item.map.to_dense(),
+            item.bias,
+            np.repeat(np.arange(item.width), [len(found) for found in cuts]),
+            np.concatenate(cuts),
+            item.pieces()[0],
+            rational(tables)[item.kinds],
+        )
+
+    @classmethod
+    def embedding(cls, directions: Array, origin: Array) -> _Layer:
+        """Give the layer that turns coordinates on a slice into inputs."""
+        n = origin.size
+        nothing = np.zeros(0)
+        parts = (nothing.astype(np.intp), nothing, np.ones((n, 1)), rational(np.zeros((n, 1))))
+        return cls(directions.T, origin, *parts)
+
+    @property
+    def decisions(self) -> int:
+        """Number of decisions."""
+        return len(self.unit)
+
+    def floats(self) -> _Layer:
+        """Round the intercepts."""
+        return replace(self, intercepts=self.intercepts.astype(np.float64))
+
+    def rationals(self) -> _Layer:
+        """Turn all numbers into rationals."""
+        weight, bias, threshold = map(rational, (self.weight, self.bias, self.threshold))
+        slopes, intercepts = rational(self.slopes), self.intercepts
+        return _Layer(weight, bias, self.unit, threshold, slopes, intercepts)
+
+    def magnitudes(self, reach: Array | None) -> _Layer:
+        """Give absolute values; a first layer takes all inputs of the box at once, as one."""
+        weight = np.abs(self.weight)
+        return _Layer(
+            weight if reach is None else (weight @ reach)[:, None],
+            np.abs(self.bias),
+            self.unit,
+            -np.abs(self.threshold),  # subtracted everywhere
+            np.abs(self.slopes),
+            np.abs(self.intercepts.astype(np.float64)),
+        )
+
+    def segments(self, paths: Paths, at: int) -> NDArray[np.intp]:
+        """Count the sides 1 of every unit; the layer's decisions begin at ``at``."""
+        own = paths[:, at : at + self.decisions] == 1
+        result: NDArray[np.intp] = self.gathered(own.astype(np.intp))
+        return result
+
+    def of_units(self, paths: Paths, at: int) -> tuple[Numbers, Numbers]:
+        """Give slopes and intercepts of the units on their segments, each ``(paths, units)``."""
+        unit, segments = np.arange(len(self.bias)), self.segments(paths, at)
+        return self.slopes[unit, segments], self.intercepts[unit, segments]
+
+    def gathered(self, values: Numbers) -> Numbers:
+        """Sum up the values of each unit's decisions."""
+        result = np.zeros((len(values), len(self.bias)), dtype=values.dtype)
+        if len(set(self.unit.tolist())) == len(self.unit):
+            result[:, self.unit] = values
+        else:
+            np.add.at(result.T, self.unit, values.T)
+        return result
+
+
+def _intercepts(function: PiecewiseLinear) -> list[Fraction]:
+    """Give the intercepts of a function's pieces, from the one at 0 outwards."""
+    cuts = [Fraction(t) for t in function.breakpoints]
+    slopes = [Fraction(a) for a in function.slopes]
+    home = sum(t < 0 for t in cuts)
+    result = [Fraction(function.offset)]
+    for i in range(home, len(cuts)):
+        result.append(result[-1] + (slopes[i] - slopes[i + 1]) * cuts[i])
+    for i in range(home, 0, -1):
+        result.insert(0, result[0] + (slopes[i] - slopes[i - 1]) * cuts[i - 1])
+    return result
+
+
+def _combine(
+    layers: list[_Layer],
+    normals: Numbers,
+    sides: Numbers,
+    paths: Paths,
+    signs: NDArray[Any],
+    multipliers: Numbers,
+) -> tuple[Numbers, Numbers]:
+    """Give constants and gradients of combinations of rows, going back through the layers."""
+    m, at = len(sides), paths.shape[1]
+    weighted = multipliers[:, m:] * signs
+    constant = multipliers[:, :m] @ sides if m else 0 * multipliers.sum(axis=1)
+    passed = None  # weights of the numbers that enter the next layer
+    for layer in reversed(layers):
+        at -= layer.decisions
+        own = weighted[:, at : at + layer.decisions]
+        value = layer.gathered(own)
+        if passed is not None:
+            slopes, intercepts = layer.of_units(paths, at)
+            constant = constant + (passed * intercepts).sum(axis=1)
+            value = value + passed * slopes
+        if layer.decisions:
+            constant = constant - own @ layer.threshold
+        constant = constant + value @ layer.bias
+        passed = value @ layer.weight
+    gradient = 0 * multipliers[:, :1] if passed is None else passed
+    return constant, gradient - multipliers[:, :m] @ normals if m else gradient
+
+
+def _values(
+    layers: list[_Layer],
+    normals: Numbers,
+    sides: Numbers,
+    paths: Paths,
+    signs: NDArray[Any],
+    points: Numbers,
+) -> Numbers:
+    """Give all rows of the paths at the points, the domain's first."""
+    rows, inputs, at = [sides - points @ normals.T if len(sides) else points[:, :0]], points, 0
+    for layer in layers:
+        z = inputs @ layer.weight.T + layer.bias
+        end = at + layer.decisions
+        rows.append((z[:, layer.unit] - layer.threshold) * signs[:, at:end])
+        slopes, intercepts = layer.of_units(paths, at)
+        inputs = slopes * z + intercepts
+        at = end
+    return np.concatenate(rows, axis=1)
