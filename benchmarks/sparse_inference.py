@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from _peers import lacking
+from _pruned import train_pruned
 from _ratio import Pace, Row, Side, compare, main, minima, missing, wall_seconds
 from _sparse_peers import Layers, OnnxDense, ScipyCsr, TorchCsr, TorchDense, fma_peak
 
+from byways.networks import as_chain
 from byways.sparse_inference import (
     EdgeGraph,
     compile_network,
@@ -104,6 +106,23 @@ def single(pace: Pace) -> Iterator[Row]:
         )  # fmt: skip
 
 
+def pruned(pace: Pace) -> Iterator[Row]:
+    """A whole model: trained, pruned to 5 % of its weights, compiled."""
+    absent = lacking("torch", "sklearn")
+    title = "784-1024-1024-10 on digits, 95 % pruned"
+    goals = {"torch dense": 4.0, "onnxruntime dense": 2.0}
+    if absent:
+        for peer, goal in goals.items():
+            yield missing(f"{title}: {peer}", "byways", peer, goal, absent)
+        return
+    found = train_pruned(5 if pace.quick else 150)
+    graph = EdgeGraph.from_chain(as_chain(found.model))
+    counted = {"test accuracy, dense and pruned": f"{found.dense_accuracy} {found.accuracy}"}
+    x = found.images[:96] if pace.quick else found.images
+    for row in _against(f"{title}, {len(x)} images", graph, x, pace, tuple(goals), goals):
+        yield replace(row, counted=row.counted | counted)
+
+
 def threads(pace: Pace) -> Iterator[Row]:
     """Two threads against one, in wall time."""
     rows = 192 if pace.quick else 8192
@@ -166,7 +185,7 @@ def ego(pace: Pace) -> Iterator[Row]:
 def _against(
     title: str,
     graph: EdgeGraph,
-    rows: int,
+    inputs: int | NDArray[np.float32],
     pace: Pace,
     peers: tuple[str, ...],
     goals: dict[str, float],
@@ -179,7 +198,8 @@ def _against(
         "torch dense": (TorchDense, lacking("torch")),
         "onnxruntime dense": (OnnxDense, lacking("onnx", "onnxruntime")),
     }
-    run, x, layers = compile_network(graph, threads=1, **options), _inputs(rows), Layers.of(graph)
+    run, layers = compile_network(graph, threads=1, **options), Layers.of(graph)
+    x = _inputs(inputs) if isinstance(inputs, int) else inputs
     for peer in peers:
         make, absent = makers[peer]
         if absent:
@@ -190,7 +210,7 @@ def _against(
             Side(peer, partial(make(layers), x)), pace=pace, same=_same, goal=goals.get(peer),
         )  # fmt: skip
         if row.seconds is not None:
-            work = graph.edges * rows / 1e9
+            work = graph.edges * len(x) / 1e9
             speeds = " and ".join(f"{work / s:.1f}" for s in row.seconds)
             row = replace(row, counted={"10^9 edges a second": speeds})
         yield row
@@ -223,6 +243,7 @@ if __name__ == "__main__":
                 "radix": radix,
                 "challenge": challenge,
                 "single": single,
+                "pruned": pruned,
                 "threads": threads,
                 "orders": orders,
                 "ego": ego,

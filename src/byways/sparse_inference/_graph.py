@@ -205,12 +205,12 @@ class EdgeGraph:
 
     @cached_property
     def into(self) -> tuple[Ints, Ints]:
-        """Give ``(start, ids)``, where the edges ``ids[start[v]:start[v + 1]]`` lead into ``v``."""
+        """Give ``(start, ids)``, with the edges ``ids[start[v]:start[v + 1]]`` into ``v``."""
         return _grouped(self.targets, self.vertices)
 
     @cached_property
     def out_of(self) -> tuple[Ints, Ints]:
-        """Give ``(start, ids)``, where the edges ``ids[start[u]:start[u + 1]]`` lead out of ``u``."""
+        """Give ``(start, ids)``, with the edges ``ids[start[u]:start[u + 1]]`` out of ``u``."""
         return _grouped(self.sources, self.vertices)
 
     @property
