@@ -1,0 +1,16 @@
+"""Claims about byways.parallel: training steps of recurrent modules.
+
+Usage: python benchmarks/parallel.py [--quick] [--only NAME] [--json FILE]
+
+CPU seconds of one thread. Both sides of a row run in this process, in turns.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from _parallel_recurrent import RECURRENT
+from _ratio import main
+
+if __name__ == "__main__":
+    sys.exit(main(__doc__.partition("\n")[0], {**RECURRENT}))
