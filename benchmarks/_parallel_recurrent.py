@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+import itertools
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -200,17 +201,16 @@ def _auto(pace: Pace) -> Iterator[Row]:
     units = _GRID_UNITS[:2] if pace.quick else _GRID_UNITS
     for cell in ("RNN", "GRU", "LSTM"):
         ratios, chosen = {}, []
-        for B, T in _GRID_SIZES:
-            for H in units:
-                task = _Bits(_Setting(cell, B, T, H, None))
-                ours = _OURS[cell].from_torch(task.module)
-                sides = [task.step(ours), task.step(task.module)]
-                (mine, theirs), outputs = minima(sides, pace=pace)
-                ratios[B, T, H] = theirs / mine
-                chosen.append(ours.last_info[0].strategy)
-                fault = _same(*outputs)
-                if fault:
-                    yield Row(f"{cell} B={B} T={T} h={H}", "auto", f"nn.{cell}", fault=fault)
+        for (B, T), H in itertools.product(_GRID_SIZES, units):
+            task = _Bits(_Setting(cell, B, T, H, None))
+            ours = _OURS[cell].from_torch(task.module)
+            sides = [task.step(ours), task.step(task.module)]
+            (mine, theirs), outputs = minima(sides, pace=pace)
+            ratios[B, T, H] = theirs / mine
+            chosen.append(ours.last_info[0].strategy)
+            fault = _same(*outputs)
+            if fault:
+                yield Row(f"{cell} B={B} T={T} h={H}", "auto", f"nn.{cell}", fault=fault)
         worst = min(ratios, key=lambda key: ratios[key])
         yield Row(
             f"{cell}: worst of {len(ratios)} settings",
