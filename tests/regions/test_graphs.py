@@ -81,3 +81,57 @@ def test_a_residual_in_closed_form() -> None:
     np.testing.assert_array_equal(report.signs, [[0, 0], [1, 0], [1, 1]])
     np.testing.assert_allclose([report.volume(k) for k in range(3)], [1.0, 0.5, 0.5])
     np.testing.assert_array_equal(report.affine(slice(None)).weight.ravel(), [0.0, 0.0, 2.0])
+
+
+def largest_by_lp(weight, bias, windows):  # type: ignore[no-untyped-def]
+    """List the winners of windows of affine functions that some open set of the square has."""
+    import itertools
+
+    from tests.oracles.patterns import margin
+
+    found = set()
+    for choice in itertools.product(*(range(len(window)) for window in windows)):
+        rows = [
+            (weight[window[c]] - weight[other], bias[window[c]] - bias[other])
+            for window, c in zip(windows, choice, strict=True)
+            for other in window
+            if other != window[c]
+        ]
+        if margin(rows, (-np.ones(2), np.ones(2))) > 1e-9:
+            found.add(choice)
+    return found
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_states_are_the_regions_of_a_maxout(seed: int) -> None:
+    """Regions of equal winners, of which the tournament's are pieces, against brute force."""
+    module, shape = graphs.build("maxout", seed)
+    chain = as_chain(module, shape)
+    report = enumerate_regions(chain, (-1, 1))
+    windows = np.arange(12).reshape(4, 3)
+    weight, bias = (part.detach().double().numpy() for part in (module.a.weight, module.a.bias))
+    expected = largest_by_lp(weight, bias, windows)
+    states = {tuple(row) for row in chain.states(report.signs).tolist()}
+    assert states == expected
+    assert len(states) <= len(report)
+    points = np.random.default_rng(seed).uniform(-1, 1, (1000, 2))
+    with torch.no_grad():
+        inner = module.double().a(torch.tensor(points)).reshape(-1, 4, 3).numpy()
+    np.testing.assert_array_equal(chain.states(chain.segments(points)), inner.argmax(axis=2))
+
+
+def test_states_of_a_pooling_survive_saving(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    from byways.core import LayerChain
+
+    module, shape = graphs.build("max-pooling of a line")
+    chain = as_chain(module, shape)
+    chain.save(tmp_path / "chain.npz")
+    again = LayerChain.load(tmp_path / "chain.npz")
+    assert again.windows == chain.windows
+    x = np.random.default_rng(0).standard_normal((50, chain.input_size))
+    with torch.no_grad():
+        conv = module.double()[0](torch.tensor(x).reshape(-1, *shape)).numpy()
+    # Windows of three with padding 1 and stride 2; the first and the last see two and one.
+    places = [[0, 1], [1, 2, 3], [3, 4, 5]]
+    expected = [conv[:, c][:, place].argmax(axis=1) for c in range(2) for place in places]
+    np.testing.assert_array_equal(again.states(again.segments(x)), np.stack(expected, axis=1))

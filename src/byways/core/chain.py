@@ -16,6 +16,7 @@ from byways.core.arrays import finite, frozen
 from byways.core.errors import ConversionError, ShapeError
 from byways.core.files import read_npz, write_npz
 from byways.core.maps import DenseMap, LinearMap, map_from_state
+from byways.core.windows import with_winners
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -109,6 +110,8 @@ class LayerChain:
 
     Args:
         layers: At least one layer; each takes as many inputs as the one before has units.
+        windows: For each window of a max-pooling, which entries of a segment vector tell its
+            winner, see ``byways.core.windows``.
 
     Raises:
         ShapeError: If neighbouring layers do not fit.
@@ -128,6 +131,7 @@ class LayerChain:
     """
 
     layers: tuple[Layer, ...]
+    windows: tuple[tuple[int, ...], ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", tuple(self.layers))
@@ -219,6 +223,14 @@ class LayerChain:
             parts.append(segment[..., self.layers[i].decided])
         empty = np.zeros((*values[0].shape[:-1], 0), dtype=np.int8)
         return np.concatenate([empty, *parts], axis=-1)
+
+    def states(self, segments: ArrayLike) -> NDArray[np.int64]:
+        """Give segment vectors ``(..., units)`` with one entry per window: which is the largest.
+
+        Units outside of windows come first, in their order, then the windows. Regions with equal
+        states belong to one region of the max-pooling.
+        """
+        return with_winners(self._segments(segments), self.windows)
 
     def on_boundary(self, x: ArrayLike, tolerance: float = 1e-9) -> NDArray[np.bool_]:
         """Tell for points ``(..., n_0)`` whether a unit is within ``tolerance`` of a breakpoint."""
@@ -315,6 +327,8 @@ class LayerChain:
             arrays[f"{i}.bias"] = layer.bias
             arrays.update({f"{i}.map.{name}": part for name, part in parts.items()})
         arrays["layers"] = np.array(json.dumps(described))
+        if self.windows:
+            arrays["windows"] = np.array(json.dumps(self.windows))
         return arrays
 
     @classmethod
@@ -330,7 +344,8 @@ class LayerChain:
             }
             linear = map_from_state(described["kind"], parts)
             layers.append(Layer(linear, arrays[f"{i}.bias"], _restored(described["activation"])))
-        return cls(tuple(layers))
+        windows = json.loads(str(arrays["windows"])) if "windows" in arrays else []
+        return cls(tuple(layers), tuple(tuple(int(unit) for unit in window) for window in windows))
 
     def _segments(self, segments: ArrayLike) -> NDArray[np.integer[Any]]:
         vector: NDArray[Any] = np.asarray(segments)

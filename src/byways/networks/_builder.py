@@ -66,6 +66,7 @@ class ChainBuilder:
         self.where = "the network"
         self._others: list[Value] = []
         self._drafts: list[_Draft] = []
+        self._windows: list[list[tuple[int, int]]] = []
 
     @property
     def shape(self) -> Shape | None:
@@ -331,7 +332,9 @@ class ChainBuilder:
                 )
             bias = np.zeros(draft.map.shape[0]) if draft.bias is None else draft.bias
             layers.append(Layer(draft.map, bias, draft.activation))
-        return LayerChain(tuple(layers))
+        first = np.cumsum([0, *(layer.decided.size for layer in layers)]).tolist()
+        windows = tuple(tuple(first[i] + k for i, k in window) for window in self._windows)
+        return LayerChain(tuple(layers), windows)
 
     def _begin(self, shape: Shape) -> None:
         """Take the input's shape from the first step, if nobody has told it."""
@@ -358,6 +361,15 @@ class ChainBuilder:
             yield
         finally:
             self._others = before
+
+    @property
+    def layers(self) -> int:
+        """Number of layers so far."""
+        return len(self._drafts)
+
+    def remember(self, windows: Iterable[list[tuple[int, int]]]) -> None:
+        """Note windows: layer and number in it of the units that decide each."""
+        self._windows.extend(window for window in windows if window)
 
     def linear(self, matrix: csr_array, shape: Shape) -> None:
         """Multiply the flattened value by a matrix."""

@@ -7,6 +7,7 @@ by its last digits.
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,7 @@ def largest(builder: ChainBuilder, windows: Sequence[Sequence[int]], shape: Shap
     log2 k rounds, and k - 1 decisions in all.
     """
     left = [list(window) for window in windows]
+    matches: list[list[tuple[int, int]]] = [[] for _ in left]
     while any(len(window) > 1 for window in left):
         size = math.prod(builder.known_shape())
         keep = [place for window in left for place in window[::2]]
@@ -61,6 +63,9 @@ def largest(builder: ChainBuilder, windows: Sequence[Sequence[int]], shape: Shap
         with builder.keeping(kept):
             builder.linear(gap, (len(pairs),))
             builder.activate(relu)
+        numbers = itertools.count()
+        for window, match in zip(left, matches, strict=True):
+            match.extend((builder.layers - 1, next(numbers)) for _ in range(len(window) // 2))
         played = np.flatnonzero([i + 1 < len(w) for w in left for i in range(0, len(w), 2)])
         builder.linear(selection(played, len(keep)).to_sparse().T.tocsr(), (len(keep),))
         gains = builder.value
@@ -69,4 +74,5 @@ def largest(builder: ChainBuilder, windows: Sequence[Sequence[int]], shape: Shap
         builder.add(gains)
         ends = np.cumsum([(len(window) + 1) // 2 for window in left]).tolist()
         left = [list(range(begin, end)) for begin, end in zip([0, *ends], ends, strict=False)]
+    builder.remember(matches)
     builder.select(np.array([window[0] for window in left]).reshape(shape))
