@@ -60,6 +60,21 @@ def random_network_of(widths: tuple[int, ...], seed: int, activation: Any) -> La
     return random_network(widths, rng=seed, activation=activation)
 
 
+@pytest.mark.parametrize("widths", [(30, 5, 5, 1), (20, 4, 4, 4, 1)])
+def test_wide_inputs_are_shared_out_too(
+    widths: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain = random_network(widths, rng=0)
+    whole = enumerate_regions(chain, (0, 1), method="wide")
+    for work in (20, 400):
+        set_share(monkeypatch, work)
+        parts = enumerate_regions(chain, (0, 1), method="wide")
+        assert np.array_equal(parts.words, whole.words)
+        assert parts.layer_counts == whole.layer_counts
+        assert parts.explored == pytest.approx(1.0)
+        assert len(list(shares(chain, (0, 1), "wide"))) > 3
+
+
 def test_shares_add_up_to_closed_forms(monkeypatch: pytest.MonkeyPatch) -> None:
     set_share(monkeypatch, 200)
     found = sum(r.counts["regions"] for r in shares(tent_chain(10), (0, 1)))

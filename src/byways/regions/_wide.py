@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from byways.regions._engine import Batch
+from byways.regions._engine import Batch, Subtree
 from byways.regions._net import Net
 from byways.regions._signs import words_for
 from byways.regions._wide_kernel import advance, leave
@@ -23,11 +23,13 @@ from byways.regions._wide_tree import (
     ALIVE,
     AMBIGUOUS,
     ASK,
+    BIT,
     BY_WITNESS,
     CERTIFICATE,
     COLUMNS,
     CURRENT,
     EXPLORED,
+    FORCED,
     LEVEL,
     NODES,
     NOTHING,
@@ -37,6 +39,7 @@ from byways.regions._wide_tree import (
     PROGRAMS,
     ROOT,
     STOP,
+    TO_VISIT,
     WARM,
     plant,
 )
@@ -125,6 +128,49 @@ class WideWalk:
         roots = 1 << self._tree.varying.size
         self.finished = bool(cursor[CURRENT] < 0 and not cursor[PENDING] and cursor[ROOT] == roots)
         return Batch(words[:found], points[:found], found)
+
+    @property
+    def open(self) -> int:
+        """Number of subtrees that are still to visit; 0 on the way through the prefix."""
+        cursor, slot = self._tree.cursor, self._tree.cursor[CURRENT]
+        started = cursor[ROOT] > 0 or not self._tree.varying.size
+        if not started or (slot >= 0 and self._tree.frame[slot, LEVEL] <= cursor[FORCED]):
+            return 0
+        return int(cursor[PENDING] + (slot >= 0) + len(self._blocks()))
+
+    def share_out(self) -> list[Subtree]:
+        """End the walk and give what is left of it."""
+        tree, cursor = self._tree, self._tree.cursor
+        rest = []
+        for slot in tree.stack[TO_VISIT, : cursor[PENDING]]:
+            prefix = tree.bits[: tree.frame[slot, LEVEL]].copy()  # the path leads past its root
+            prefix[-1] = tree.frame[slot, BIT]
+            rest.append(Subtree(prefix, float(tree.mass[slot])))
+        slot = cursor[CURRENT]
+        if slot >= 0:
+            path = tree.bits[: tree.frame[slot, LEVEL]].copy()
+            rest.append(Subtree(path, float(tree.mass[slot])))
+        rest = self._blocks() + rest
+        for subtree in rest:
+            tree.counts[:] += self._net.decision_start[1:] == len(subtree.prefix)
+        cursor[CURRENT], cursor[PENDING], cursor[ROOT] = -1, 0, 1 << tree.varying.size
+        self.finished = True
+        return rest
+
+    def _blocks(self) -> list[Subtree]:
+        """Give the roots that were not planted yet, as few subtrees."""
+        tree, size = self._tree, self._tree.varying.size
+        first = np.maximum(tree.settled[: len(self._space.settled)], 0).astype(np.uint8)
+        forced = min(int(tree.cursor[FORCED]), len(first))
+        first[:forced] = tree.prefix[:forced]
+        blocks, root = [], int(tree.cursor[ROOT])
+        while root < 1 << size:
+            low = (root & -root).bit_length() - 1 if root else size  # roots in the block: 2^low
+            first[tree.varying] = (root >> np.arange(size - 1, -1, -1)) & 1
+            end = tree.varying[size - low - 1] + 1 if low < size else 0
+            blocks.append(Subtree(first[:end].copy(), 2.0 ** (low - size)))
+            root += 1 << low
+        return blocks
 
     def _first_bits(self) -> NDArray[np.uint8]:
         """Give the decisions that a root has taken."""

@@ -229,7 +229,9 @@ def arrive(net, space, tree, slot):
             size = 1.0
             if stage > 0:
                 size = enter_stage(net, stage, tree.bits, tree.maps[: cursor[COLUMNS] + 1])
-            cursor[AMBIGUOUS] += stage_rows(net, space, tree, stage, size)
+            doubts = stage_rows(net, space, tree, stage, size)
+            if level >= cursor[FORCED]:  # else whoever gave the prefix has counted them
+                cursor[AMBIGUOUS] += doubts
             begin_stage(net, space, tree, slot, stage)
 
 

@@ -127,7 +127,7 @@ def _cursor(order: Order, slots: int, k: int, space: Space) -> Ints:
     cursor[CURRENT] = -1
     cursor[FORCED] = len(order.prefix)
     cursor[STOP] = k if order.stop is None else order.stop
-    cursor[AMBIGUOUS] = space.doubts
+    cursor[AMBIGUOUS] = 0 if len(order.prefix) else space.doubts
     return cursor
 
 
