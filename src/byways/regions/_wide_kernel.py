@@ -230,8 +230,7 @@ def arrive(net, space, tree, slot):
             if stage > 0:
                 size = enter_stage(net, stage, tree.bits, tree.maps[: cursor[COLUMNS] + 1])
             doubts = stage_rows(net, space, tree, stage, size)
-            if level >= cursor[FORCED]:  # else whoever gave the prefix has counted them
-                cursor[AMBIGUOUS] += doubts
+            cursor[AMBIGUOUS] += doubts if level >= cursor[FORCED] else 0  # else counted before
             begin_stage(net, space, tree, slot, stage)
 
 

@@ -38,7 +38,7 @@ LIMITS = ("deadline", "most")  # what of a task's payload belongs to a session, 
 # What is done within about half a second in ten dimensions is not worth cutting; steps grow dearer
 # with the dimension.
 _SMALL_LEAVES = 200_000
-_SMALL_WORK = {"lp": 2_000, "simplex": 2_000_000, "vertices": 3_000_000, "wide": 2_000_000}
+_SMALL_WORK = {"lp": 2_000, "simplex": 2_000_000, "vertices": 3_000_000, "wide": 400_000}
 # A task may do this part of that: enough that starting it costs little, and so little that workers
 # never wait long for each other. The first one may do twice as much: many questions are smaller.
 _SHARES = 32
@@ -97,7 +97,11 @@ def work(question: Question, task: Task) -> Result:
 
 def _small_work(question: Question) -> int:
     """Give the amount of work that is not worth handing out, in the unit of ``Walk.work``."""
-    return _SMALL_WORK[question.method] * 30 // (20 + question.problem().dim)
+    problem = question.problem()
+    dim = problem.dim
+    if question.method == "wide":  # its dictionaries have a column per unit of the first layer
+        dim = min(dim, len(problem.stages[0].bias))
+    return _SMALL_WORK[question.method] * 30 // (20 + dim)
 
 
 class _End(Enum):
