@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         iter_regions,
         region_at,
     )
+    from byways.regions._estimate import estimate_regions
     from byways.regions._outcome import Outcome
     from byways.regions._plot import plot_slice
     from byways.regions._proof import check_proof
@@ -36,6 +37,7 @@ __all__ = [
     "check_proof",
     "count_regions",
     "enumerate_regions",
+    "estimate_regions",
     "iter_regions",
     "plot_slice",
     "region_at",
@@ -52,6 +54,7 @@ _HOME = {
     "check_proof": "_proof",
     "count_regions": "_enumeration",
     "enumerate_regions": "_enumeration",
+    "estimate_regions": "_estimate",
     "iter_regions": "_enumeration",
     "plot_slice": "_plot",
     "region_at": "_enumeration",

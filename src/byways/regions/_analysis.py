@@ -26,10 +26,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "adjacency",
+    "connected_parts",
     "corners",
     "decision_boundary",
     "distinct_maps",
     "inside",
+    "integral",
     "is_bounded",
     "lipschitz",
     "minimize",
@@ -147,6 +149,41 @@ def distinct_maps(report: RegionReport, tolerance: float) -> NDArray[np.int64]:
     labels = np.empty(len(table), dtype=np.int64)
     labels[order] = group
     return _split_by_difference(table, labels, tolerance * scale)
+
+
+def connected_parts(report: RegionReport, labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Split classes of regions into those that hang together; number parts by appearance."""
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
+
+    pairs = adjacency(report).tocoo()
+    same = labels[pairs.row] == labels[pairs.col]
+    shape = (len(report), len(report))
+    within = csr_array((pairs.data[same], (pairs.row[same], pairs.col[same])), shape=shape)
+    parts = connected_components(within, directed=False)[1]
+    _, first, inverse = np.unique(parts, return_index=True, return_inverse=True)
+    numbers: NDArray[np.int64] = np.argsort(np.argsort(first, kind="stable"))[inverse]
+    return numbers
+
+
+def integral(report: RegionReport) -> Array:
+    """Add up each region's map at its centroid, times its volume."""
+    problem, domain = report.problem, report.question.domain
+    if isinstance(domain, WholeSpace):
+        raise DomainError(f"the domain {domain!r} has no bounds, so integrals diverge; use a Box")
+    total, k = np.zeros(report.network.output_size), 0
+    for bits, signs in _chunks(report):
+        local = report.network.local_map(signs, before=problem.embed)
+        for row, weight, bias in zip(bits, local.weight, local.bias, strict=True):
+            rows, _ = _geometry.all_rows(problem, row)
+            corners = _geometry.vertices(problem, rows, report.inner_point(k))
+            volume, centroid = _geometry.volume_and_centroid(corners)
+            total += volume * (weight @ centroid + bias)
+            k += 1
+    box = domain if isinstance(domain, Box) else domain.box
+    sides = box.upper - box.lower
+    result: Array = total * float(np.prod(sides[sides > 0]))
+    return result
 
 
 def minimize(report: RegionReport, i: int, sign: float) -> tuple[float, Array]:

@@ -9,10 +9,16 @@ from byways.core.errors import DomainError
 
 if TYPE_CHECKING:
     from byways.regions._gather import Limits
-    from byways.regions._problem import Stage
+    from byways.regions._problem import Problem, Stage
     from byways.regions._question import Question
 
-__all__ = ["arrangement_bound", "refuse_if_astronomical", "serra_bound"]
+__all__ = [
+    "arrangement_bound",
+    "product_bound",
+    "refuse_if_astronomical",
+    "serra_bound",
+    "shape_of",
+]
 
 # A laptop takes hours, not minutes, for this many; beyond, a limit has to be chosen knowingly.
 MANY = 10**10
@@ -62,6 +68,27 @@ def arrangement_bound(dim: int, decisions: int) -> int:
     return sum(comb(decisions, j) for j in range(min(dim, decisions) + 1))
 
 
+def product_bound(dim: int, layers: list[tuple[int, int, bool]]) -> int:
+    """Multiply what each layer's hyperplanes could make of a cell, were they all generic there.
+
+    The bound takes no notice of ranks, so ``serra_bound`` is never larger.
+
+    Example:
+        >>> product_bound(2, [(3, 1, True), (3, 1, True)])
+        49
+    """
+    total, width = 1, dim
+    for units, breakpoints, _ in layers:
+        before, width = width, min(width, units)
+        total *= arrangement_bound(before, units * breakpoints)
+    return total
+
+
+def shape_of(problem: Problem) -> list[tuple[int, int, bool]]:
+    """Describe the stages as ``serra_bound`` takes them."""
+    return [(len(stage.bias), stage.slopes.shape[1] - 1, _dies(stage)) for stage in problem.stages]
+
+
 def refuse_if_astronomical(question: Question, limits: Limits) -> None:
     """Refuse a question without limits that may have no answer in a lifetime.
 
@@ -71,9 +98,7 @@ def refuse_if_astronomical(question: Question, limits: Limits) -> None:
     if limits.any:
         return
     problem = question.problem()
-    layers = [
-        (len(stage.bias), stage.slopes.shape[1] - 1, _dies(stage)) for stage in problem.stages
-    ]
+    layers = shape_of(problem)
     bound = serra_bound(problem.dim, layers)
     usual = arrangement_bound(problem.dim, problem.decisions)
     if min(bound, usual) <= MANY:

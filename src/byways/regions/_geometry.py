@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
     Bits = NDArray[np.uint8]
 
-__all__ = ["all_rows", "bounding_rows", "minimal_rows", "vertices", "volume"]
+__all__ = ["all_rows", "bounding_rows", "minimal_rows", "vertices", "volume", "volume_and_centroid"]
 
 _MOST_DIMENSIONS = 9  # of a vertex list; beyond, their number explodes
 
@@ -110,3 +111,22 @@ def volume(corners: Array) -> float:
     from scipy.spatial import ConvexHull
 
     return float(ConvexHull(corners).volume)
+
+
+def volume_and_centroid(corners: Array) -> tuple[float, Array]:
+    """Give the volume of the convex hull of points, and its centre of mass.
+
+    The hull is a union of simplices with one facet on its surface and the points' mean as apex.
+    """
+    d = corners.shape[1]
+    if d == 0:
+        return 1.0, np.zeros(0)
+    if d == 1:
+        return float(np.ptp(corners)), np.array([(corners.min() + corners.max()) / 2.0])
+    from scipy.spatial import ConvexHull
+
+    apex = corners.mean(axis=0)
+    facets = corners[ConvexHull(corners).simplices] - apex
+    parts = np.abs(np.linalg.det(facets))
+    centroid = apex + (parts / parts.sum()) @ facets.sum(axis=1) / (d + 1)
+    return float(parts.sum()) / math.factorial(d), centroid

@@ -263,7 +263,9 @@ class RegionReport(Report):
         """
         return _analysis.adjacency(self)
 
-    def distinct_maps(self, tolerance: float = 1e-9) -> NDArray[np.int64]:
+    def distinct_maps(
+        self, tolerance: float = 1e-9, *, connected: bool = False
+    ) -> NDArray[np.int64]:
         """Label the regions by their affine map: equal maps, equal labels, from 0.
 
         ``distinct_maps().max() + 1`` is the number of linear pieces.
@@ -271,11 +273,14 @@ class RegionReport(Report):
         Args:
             tolerance: Largest difference of entries, relative to the largest entry, that counts as
                 rounding.
+            connected: Whether regions that no chain of neighbours with their map joins get labels
+                of their own; costs ``adjacency()``.
 
         Returns:
             Labels, shape ``(regions,)``, numbered by first appearance.
         """
-        return _analysis.distinct_maps(self, tolerance)
+        labels = _analysis.distinct_maps(self, tolerance)
+        return _analysis.connected_parts(self, labels) if connected else labels
 
     def maximize(self, i: int) -> tuple[float, Array]:
         """Find the largest value of output ``i`` on the closed domain, and where it is taken.
@@ -293,6 +298,16 @@ class RegionReport(Report):
     def minimize(self, i: int) -> tuple[float, Array]:
         """Find the smallest value of output ``i``; as ``maximize``."""
         return _analysis.minimize(self, i, 1.0)
+
+    def integral(self) -> Array:
+        """Integrate the outputs over the domain, exactly up to rounding, shape ``(n_L,)``.
+
+        The measure is that of the domain's own coordinates. Cost: a convex hull per region.
+
+        Raises:
+            DomainError: In more than 9 dimensions, or on a domain without bounds.
+        """
+        return _analysis.integral(self)
 
     def lipschitz(self, p: float = 2) -> float:
         """Give the Lipschitz constant of the network on the domain: the largest operator norm.
