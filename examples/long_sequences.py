@@ -4,8 +4,8 @@ Train a GRU on long sequences, twice
 
 A vibration sensor writes 1000 samples, and a GRU that reads them one by one shall name which of
 four machines it hears. It is trained twice from the same weights and on the same batches: once as
-``torch.nn.GRU``, once as :class:`byways.parallel.GRU`, which is a drop-in for it. The losses agree
-and so does the accuracy; what differs is the time.
+``torch.nn.GRU``, once as :class:`byways.parallel.GRU`, which is a drop-in for it. The learning
+curves and the accuracy agree; what differs is the time.
 """
 
 # %%
@@ -58,8 +58,7 @@ fig.tight_layout()
 # %%
 # Two trainings
 # -------------
-# The whole difference is the class. ``from_torch`` copies the weights, so both start equal. In
-# float64 rounding stays too small to send the two on different ways.
+# The whole difference is the class. ``from_torch`` copies the weights, so both start equal.
 
 
 class Reader(nn.Module):
@@ -79,7 +78,7 @@ class Reader(nn.Module):
 def train(model: Reader, updates: int, batch: int = 16) -> tuple[list[float], float]:
     """Train on fresh batches; give the losses and the seconds on the clock."""
     generator = torch.Generator().manual_seed(1)
-    optimizer = torch.optim.Adam(model.parameters(), lr=2e-2)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     losses, seconds = [], 0.0
     for _ in range(updates):
         x, y = draw(batch, generator)
@@ -102,7 +101,7 @@ def accuracy(model: Reader) -> float:
 
 
 torch.manual_seed(0)
-UNITS, UPDATES = 24, 70
+UNITS, UPDATES = 24, 100
 theirs = Reader(nn.GRU(1, UNITS), UNITS).double()
 ours = Reader(bw.parallel.GRU.from_torch(theirs.recurrent), UNITS).double()
 ours.read_out.load_state_dict(theirs.read_out.state_dict())
@@ -118,8 +117,7 @@ for name, model in (("torch.nn.GRU", theirs), ("byways.parallel.GRU", ours)):
 # %%
 # Result
 # ------
-# Left, the losses over the updates: one curve covers the other. Right, the same losses over the
-# seconds that the updates took.
+# Left, the losses over the updates; right, the same losses over the seconds that they took.
 
 fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3.5), sharey=True)
 for (name, (losses, seconds)), style in zip(results.items(), ("-", "--"), strict=True):
@@ -132,7 +130,9 @@ left.legend()
 fig.tight_layout()
 
 # %%
-# The two run the same numbers through the same formulas in another order, so they differ by
-# rounding, and training makes small differences grow.
-difference = max(abs(a - b) for a, b in zip(*(r[0] for r in results.values()), strict=True))
-print(f"largest difference of the losses: {difference:.1e}")
+# The two add the same numbers in another order. The difference starts at one unit in the last place
+# of float64 and grows with every update, since training is itself an unstable recurrence: two runs
+# of the same module whose weights differ in the last place part in the same way.
+difference = [abs(a - b) for a, b in zip(*(r[0] for r in results.values()), strict=True)]
+for update in (0, 25, 50, UPDATES - 1):
+    print(f"losses of update {update} differ by {difference[update]:.0e}")
