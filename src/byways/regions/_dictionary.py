@@ -20,6 +20,7 @@ __all__ = ["copy_dictionary", "descend", "express", "pivot", "prune", "ratio_tes
 
 # Coefficients below this are rounding of unit-gradient rows: they neither improve nor block.
 SMALL = 1e-11
+_FEW_ROWS = 3  # times the dimension; measured for 4 to 8 coordinates
 
 
 @compiled
@@ -197,9 +198,12 @@ def _can_bind(t, nonbasic, slot, row, free):
 def prune(t, basic, nonbasic, slot, n, free):
     """Drop the slacks that cannot reach 0 in the dictionary's cone; return the rows left.
 
-    The cells below lie in that cone, so such a constraint is redundant for all of them.
+    The cells below lie in that cone, so such a constraint is redundant for all of them. As long as
+    there are few rows, looking for one costs more than carrying it along.
     """
     d, m = nonbasic.shape[1], 0
+    if n <= _FEW_ROWS * d:
+        return n
     for i in range(n):
         if basic[slot, i] >= d and not _can_bind(t, nonbasic, slot, i, free):
             continue

@@ -304,7 +304,7 @@ def _survey(
 
     Where a stage has few units for the dimension nearly all of them cut, and asking is a waste.
     """
-    worthwhile = end - start > 2 * nonbasic.shape[1]
+    worthwhile = end - start > nonbasic.shape[1]
     for k in range(start, end):
         settled[k] = -1
         if not worthwhile:
