@@ -19,30 +19,17 @@ from _budgets import budgets
 from _networks import name, seeded_network
 from _peers import Relucent, is_facet, lacking
 from _ratio import Pace, Row, Side, compare, main, minima, missing, wall_seconds
+from _regions_kernels import KNOWN, as_set, edges, programs, walk_alone, witnesses
 
 from byways.regions import WholeSpace, count_regions, enumerate_regions
-from byways.regions._question import Question
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from numpy.typing import NDArray
+    from collections.abc import Iterator
 
     from byways.regions import RegionCount, RegionReport
 
 Widths = tuple[int, ...]
 
-# Counts on [-1, 1]^d that other programs found: linear programs, edge subdivision.
-_KNOWN = {
-    (2, 16, 16): 127,
-    (2, 32, 32): 795,
-    (3, 16, 16): 1_276,
-    (2, 64, 64, 64): 6_668,
-    (2, 256, 256): 37_357,
-    (3, 32, 32): 11_512,
-    (4, 24, 24): 36_394,
-    (5, 16, 16): 15_621,
-}
 _UNIT = (-1.0, 1.0)
 
 
@@ -122,7 +109,7 @@ def workers(pace: Pace) -> Iterator[Row]:
         Side("one", partial(call, workers=1)),
         pace=pace,
         same=_same_counts,
-        goal=1.7,
+        goal=1.8,
         clock=wall_seconds,
     )
     yield row
@@ -196,8 +183,9 @@ def _counted(row: Row, widths: Widths) -> dict[str, Any]:
     """Count the work of both engines once, apart from the timing."""
     if row.seconds is None:
         return {}
-    programs, regions = _walk(widths, "lp")()
-    steps, _ = _walk(widths, "simplex")()
+    programs, listed = walk_alone(widths, "lp")()
+    steps, _ = walk_alone(widths, "simplex")()
+    regions = len(listed)
     return {
         "regions": regions,
         "programs": programs,
@@ -212,40 +200,18 @@ def _walks(widths: Widths, pace: Pace, goal: float) -> Row:
     """Compare the engines without what surrounds them, which weighs where regions are few."""
     return compare(
         f"simplex: {name(widths)}, walk alone",
-        Side("simplex", _walk(widths, "simplex")),
-        Side("lp", _walk(widths, "lp")),
+        Side("simplex", walk_alone(widths, "simplex")),
+        Side("lp", walk_alone(widths, "lp")),
         pace=pace,
-        same=lambda ours, peer: "" if ours[1] == peer[1] else f"{ours[1]} and {peer[1]} regions",
+        same=lambda ours, peer: "" if as_set(ours[1]) == as_set(peer[1]) else "other regions",
         goal=goal,
     )
 
 
-def _walk(widths: Widths, method: str) -> Callable[[], tuple[int, int]]:
-    """Ready an engine, its arrays laid out; a call gives its steps and leaves."""
-    question = Question.ask(
-        seeded_network(*widths),
-        _UNIT,
-        method=method,
-        solver="highs",
-        exact="float",
-        tolerance=1e-9,
-        keep=("signs",),
-    )
-    problem = question.problem()
-
-    def walk() -> tuple[int, int]:
-        started, found = question.walk(problem, np.zeros(0, dtype=np.uint8)), 0
-        while not started.finished:
-            found += started.advance(4_096, 10**6).leaves
-        return started.work, found
-
-    return walk
-
-
 def _same_regions(widths: Widths, ours: RegionReport, peer: RegionReport) -> str:
     """Compare sets of sign vectors, and their number with the published one."""
-    mine, theirs = _as_set(ours.signs), _as_set(peer.signs)
-    known = _KNOWN.get(widths, len(mine))
+    mine, theirs = as_set(ours.signs), as_set(peer.signs)
+    known = KNOWN.get(widths, len(mine))
     if mine != theirs:
         return f"{len(mine - theirs)} regions only in ours, {len(theirs - mine)} only in the peer's"
     if not len(mine) == len(ours) == known:
@@ -263,7 +229,7 @@ def _same_as_relucent(chain: Any, ours: RegionCount, found: Any) -> str:
     report = enumerate_regions(chain, WholeSpace(chain.input_size), method="simplex")
     theirs = dict(zip(map(bytes, Relucent.signs(found)), Relucent.facets(found), strict=True))
     signs = report.signs
-    if not ours.total == len(report) == len(found) or _as_set(signs) != set(theirs):
+    if not ours.total == len(report) == len(found) or as_set(signs) != set(theirs):
         return f"{ours.total} regions and {len(found)}"
     border, wrong = report.adjacency().tocsr(), 0
     for k, row in enumerate(signs):
@@ -273,15 +239,14 @@ def _same_as_relucent(chain: Any, ours: RegionCount, found: Any) -> str:
     return f"{wrong} facets are wrong" if wrong else ""
 
 
-def _as_set(signs: NDArray[np.uint8]) -> set[bytes]:
-    return set(map(bytes, signs))
-
-
 if __name__ == "__main__":
     sys.exit(
         main(
             "Activation regions",
             {
+                "programs": programs,
+                "edges": edges,
+                "witnesses": witnesses,
                 "simplex": simplex,
                 "vertices": vertices,
                 "linear": linear,
