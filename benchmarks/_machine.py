@@ -13,7 +13,7 @@ from typing import Any
 
 __all__ = ["describe_machine", "limit_threads"]
 
-_PACKAGES = ("byways", "numpy", "scipy", "numba", "highspy", "torch", "relucent", "gurobipy")
+_PACKAGES = ("byways", "numpy", "scipy", "numba", "highspy", "torch", "relucent", "gurobipy", "jax")
 _VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 

@@ -1,4 +1,4 @@
-"""Claims about byways.parallel: training steps of recurrent modules.
+"""Claims about byways.parallel: scans, chains of layers, samplers, training of recurrent modules.
 
 Usage: python benchmarks/parallel.py [--quick] [--only NAME] [--json FILE]
 
@@ -10,7 +10,8 @@ from __future__ import annotations
 import sys
 
 from _parallel_recurrent import RECURRENT
+from _parallel_scans import SCANS
 from _ratio import main
 
 if __name__ == "__main__":
-    sys.exit(main(__doc__.partition("\n")[0], {**RECURRENT}))
+    sys.exit(main(__doc__.partition("\n")[0], {**SCANS, **RECURRENT}))

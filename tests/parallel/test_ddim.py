@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmarks._denoisers import cosine_levels, train_denoiser, two_moons
 from byways.parallel import sample_ddim
-from tests.parallel.diffusion import cosine_levels, train_denoiser, two_moons
 
 METHODS = ["picard", "anderson", "newton", "quasi", "shooting"]
 MEAN, DEVIATION = 3.0, 0.5
