@@ -81,12 +81,19 @@ PUBLIC_PACKAGES = (
     "byways.core",
     "byways.networks",
     "byways.parallel",
+    "byways.parallel.diagnostics",
+    "byways.parallel.elements",
     "byways.regions",
     "byways.runs",
     "byways.sparse_inference",
 )
 # Given back, never made by a caller: described on the page of their pass.
 GIVEN_BACK = (
+    "byways.parallel._backward.ParallelBackward",
+    "byways.parallel._ddim.SampleInfo",
+    "byways.parallel._plan.Plan",
+    "byways.parallel._plan.Prediction",
+    "byways.parallel._solve.SolveInfo",
     "byways.regions._region.Region",
     "byways.sparse_inference._cache.CacheReport",
     "byways.sparse_inference._compile.Explanation",

@@ -14,6 +14,7 @@ from byways.core.optional import require
 
 require("torch", extra="torch", purpose="byways.parallel")
 
+from byways.parallel import diagnostics, elements
 from byways.parallel._associative import associative_scan
 from byways.parallel._backward import parallel_backward
 from byways.parallel._ddim import sample_ddim
@@ -32,6 +33,8 @@ __all__ = [
     "MinLSTM",
     "ParallelCell",
     "associative_scan",
+    "diagnostics",
+    "elements",
     "parallel_backward",
     "plan",
     "sample_ddim",
