@@ -69,7 +69,7 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(collections|concurrent|enum|pathlib|types|typing)\..*"),
     (r"py:.*", r"(matplotlib|numpy|np|onnx|pandas|pd|scipy|torch|nn)\..*"),
     (r"py:.*", r"(Any|ArrayLike|Array|Axes|Callable|Executor|Iterable|Iterator|Mapping|Path)"),
-    (r"py:.*", r"(DataFrame|ModuleType|NDArray|Protocol|Self|Sequence|csr_array)"),
+    (r"py:.*", r"(DataFrame|Generator|ModuleType|NDArray|Protocol|Self|Sequence|Tensor|csr_array)"),
     # Our own short names for types, which stand in signatures and have no page.
     (
         r"py:.*",

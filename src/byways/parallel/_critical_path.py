@@ -34,7 +34,7 @@ class CriticalPath(Report):
 
     @property
     def tree_flops(self) -> int:
-        """Operations along the tree's critical path: the largest product of each level."""
+        """Operations of each level's largest product, the tree's critical path."""
         return sum(level["largest"] for level in self.levels)
 
     @property

@@ -34,6 +34,17 @@ def diagonal_states(a_OTI, b_OTI, start_OI, reverse, h_OTI) -> None:
     """Fill ``h`` with ``h_t = a_t h_{t-1} + b_t``, where ``start`` comes before the first step."""
     outer, steps, inner = b_OTI.shape
     for o in range(outer):
+        if inner == 1:  # the state stays in a register: memory would add to each step's latency
+            state, a, b, h = start_OI[o, 0], a_OTI[o, :, 0], b_OTI[o, :, 0], h_OTI[o, :, 0]
+            if reverse:
+                for t in range(steps - 1, -1, -1):
+                    state = a[t] * state + b[t]
+                    h[t] = state
+            else:
+                for t in range(steps):
+                    state = a[t] * state + b[t]
+                    h[t] = state
+            continue
         for s in range(steps):
             t = steps - 1 - s if reverse else s
             before = t + 1 if reverse else t - 1

@@ -10,6 +10,7 @@ import torch
 from byways.parallel._diagonal import KERNEL_DTYPES, diagonal_recurrence
 from byways.parallel._kernels import dense_states, shared_states
 from byways.parallel._scan_checks import (
+    check_outcome,
     check_start,
     check_strategy,
     check_system,
@@ -113,6 +114,7 @@ def scan(
             system, b_first, x_in, reverse=reverse, strategy=name, chunk=chunk, tally=tally
         )
         states = states.to(b.dtype).movedim(0, dim)
+    check_outcome(states, A, b, dim, 0 if reverse else -1)
     if not return_info:
         return states
     return states, ScanInfo(name, tally.levels, tally.combines)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "check_finite",
+    "check_outcome",
     "check_start",
     "check_strategy",
     "check_system",
@@ -48,10 +49,23 @@ def check_finite(value: Tensor, name: str, dim: int = 0) -> None:
     # A sum is finite unless an entry is not, or it overflows; only then the entries are looked at.
     if bool(torch.isfinite(value.detach().sum())):
         return
-    bad = ~torch.isfinite(value.detach().movedim(dim, 0)).flatten(1).all(dim=1)
+    first = value.detach().movedim(dim, 0)
+    bad = ~torch.isfinite(first.reshape(len(first), -1)).all(dim=1)
     if bool(bad.any()):
         step = int(bad.nonzero()[0, 0])
         raise ValueError(f'"{name}" is not finite; the first bad step is {step}')
+
+
+def check_outcome(states: Tensor, A: Tensor | Structure, b: Tensor, dim: int, last: int) -> None:
+    """Look for inputs that are not finite where the last state is not.
+
+    What is not finite stays so: zero times it is NaN. So the inputs need no pass of their own.
+    """
+    if states.shape[dim] == 0 or isinstance(A, Structure):
+        return
+    if not bool(torch.isfinite(states.detach().select(dim, last)).all()):
+        check_finite(b, "b", dim)
+        check_finite(A if A.ndim else A[None], "A", dim if A.ndim >= b.ndim else 0)
 
 
 def check_system(A: Tensor | Structure, b: Tensor, dim: int) -> Structure:
@@ -61,8 +75,8 @@ def check_system(A: Tensor | Structure, b: Tensor, dim: int) -> Structure:
         raise ValueError(
             f'"dim" was {dim!r} for "b" of shape {tuple(b.shape)}; it takes an axis of "b"'
         )
-    check_finite(b.reshape(*b.shape, 1), "b", dim % b.ndim)
     if isinstance(A, Structure):
+        check_finite(b, "b")
         return _check_structure(A, b, dim)
     check_tensor(A, "A")
     return _as_structure(A, b, dim % b.ndim)
@@ -112,7 +126,6 @@ def _as_structure(A: Tensor, b: Tensor, dim: int) -> Structure:
         pairs = zip(A.shape[:-2], b.shape[:-1], strict=True)
         if any(mine not in {1, theirs} for mine, theirs in pairs) or A.shape[dim] != b.shape[dim]:
             raise ValueError(f'{shapes}: all but the last axes must broadcast to those of "b"')
-        check_finite(A, "A", dim)
         return Dense(A.movedim(dim, 0))
     if A.ndim == 1 and b.ndim > 1 and len(A) == b.shape[dim]:
         A = A.reshape(-1, *(1,) * (b.ndim - 1)).movedim(0, dim)
@@ -122,7 +135,6 @@ def _as_structure(A: Tensor, b: Tensor, dim: int) -> Structure:
         raise ValueError(
             f'{shapes}: factors must broadcast to "b"; matrices have one axis more than "b"'
         ) from error
-    check_finite(d.reshape(*d.shape, 1), "A", dim)
     return Diagonal(d.movedim(dim, 0))
 
 
