@@ -28,9 +28,10 @@ from byways.regions._wide_tree import (
 __all__ = ["at_vertex", "examine", "interior"]
 
 _INSIDE = 1.0 - 1e-9  # largest gauge that counts as inside
-_CUTS_PER_NODE = 30
-_STEPS = 25
-_PUSH = 0.02
+_CUTS_PER_NODE = 60
+_STEPS = 40
+_DAMPING = 1e-8
+_PUSH, _LONGEST_PUSH = 0.02, 1.0
 _WITNESS, _CUT, _UNDECIDED = range(3)
 
 
@@ -116,7 +117,6 @@ def examine(space, tree, slot, first, tolerance):
     opened, opened_end = k + level, k + tree.bits.size
     width = (d + 8) // 8 * 8
     ceiling = tree.number[CEILING]
-    tried_cold = False
     for _ in range(_CUTS_PER_NODE):
         if t[slot, 0, 0] > ceiling:
             return DEAD
@@ -136,12 +136,15 @@ def examine(space, tree, slot, first, tolerance):
         cut = _violated(tree.origin, opened_end, cursor[CUTS], d, tree.point, basic, slot, n)
         if cut < 0:
             cursor[ORACLE] += 1
-            found = _UNDECIDED
-            if aim(space, tree, slot, level):
-                warm = frame[slot, WARM] > 0 and not tried_cold
+            found, push, warm = _UNDECIDED, _PUSH, frame[slot, WARM] > 0
+            while found == _UNDECIDED and push < _LONGEST_PUSH:
+                if not aim(space, tree, slot, level, push):
+                    break
                 found = ask(space, tree, slot, first, warm, tolerance)
-                if found == _UNDECIDED and warm:
-                    found = ask(space, tree, slot, first, False, tolerance)
+                if warm:
+                    warm = False
+                else:
+                    push *= 5.0
             if found == _WITNESS:
                 return BY_WITNESS
             if found == _UNDECIDED or cursor[CUTS] == MOST_CUTS:
@@ -188,8 +191,8 @@ def _violated(origin, first, count, d, point, basic, slot, n):
 
 # sizes: kernel, one pass over a dictionary
 @compiled
-def aim(space, tree, slot, level):
-    """Set the target: the vertex, pushed along all of its edges into the cell.
+def aim(space, tree, slot, level, most):
+    """Set the target: the vertex, pushed along all of its edges into the cell by ``most``.
 
     False where no push is possible.
     """
@@ -223,7 +226,7 @@ def aim(space, tree, slot, level):
     for c in range(d):
         if nonbasic[slot, c] < k:
             longest = max(longest, size[c])
-    step = min(0.4 * limit, _PUSH / max(longest, 1e-300))
+    step = min(0.4 * limit, most / max(longest, 1e-300))
     target = tree.target
     for i in range(space.rank):
         target[i] = 0.05 * min(step * longest, 1.0) * space.lower[i] if tree.negative[i] else 0.0
@@ -260,6 +263,7 @@ def ask(space, tree, slot, first, warm, tolerance):
             if tree.negative[i] and u[i] > 0.0:
                 u[i] = 0.0
     value, lift, support = evaluate(space.W, centre, u, target, tree.s, tree.delta, tree.z)
+    damping = _DAMPING
     for _ in range(_STEPS):
         if holds(space, tree, slot, first, tolerance):
             tree.pull[slot] = u
@@ -274,15 +278,20 @@ def ask(space, tree, slot, first, warm, tolerance):
             tree.pull[slot] = u
             tree.frame[slot, WARM] = 1
             return _CUT
-        newton(space.W, target, tree.negative, u, tree.s, tree.z, tree.G, tree.H, tree.du)
+        newton(space.W, target, tree.negative, u, tree.s, tree.z, tree.G, tree.H, tree.du, damping)
         # fmt: off
-        value, lift, support = improve(
+        found, up, reach = improve(
             space.W, centre, target, tree.negative, u, tree.du, value, tree.s, tree.delta, tree.z,
             tree.trial,
         )
         # fmt: on
-        if value == -np.inf:
+        if found > -np.inf:
+            value, lift, support = found, up, reach
+            damping = max(damping * 0.1, _DAMPING)
+        elif damping >= 1.0:
             break
+        else:
+            damping = max(damping * 1e3, 1e-4)
     return _UNDECIDED
 
 
@@ -360,7 +369,7 @@ def interior(space, tree, slot, first, tolerance, points, at):
         # fmt: on
         known = holds(space, tree, slot, first, tolerance)
     if not known:
-        if not aim(space, tree, slot, frame[slot, LEVEL]):
+        if not aim(space, tree, slot, frame[slot, LEVEL], _PUSH):
             return False
         if ask(space, tree, slot, first, False, tolerance) != _WITNESS:
             return False

@@ -101,8 +101,11 @@ def _hessian(G, m, H):
 
 # sizes: kernel, one factorisation
 @compiled
-def newton(W, t, negative, u, s, z, G, H, du):
-    """Write the Newton step into ``du``; a negative row moves only if it is violated or pulled."""
+def newton(W, t, negative, u, s, z, G, H, du, damping):
+    """Write the Newton step into ``du``; a negative row moves only if it is violated or pulled.
+
+    ``damping`` is added to the Hessian, in units of its mean diagonal entry.
+    """
     w = W.shape[0]
     _hessian(G, _gather(W, s, G), H)
     trace, f = 0.0, 0
@@ -113,7 +116,7 @@ def newton(W, t, negative, u, s, z, G, H, du):
             place[f] = i
             trace += H[i, i]
             f += 1
-    ridge = 1e-8 * trace / max(f, 1) + 1e-300
+    ridge = damping * trace / max(f, 1) + 1e-300
     for a in range(f):
         i = place[a]
         for b in range(a + 1):
@@ -154,6 +157,7 @@ def improve(W, centre, t, negative, u, du, value, s, delta, z, trial):
                 u[i] = trial[i]
             return found, lift, support
         step *= 0.5
+    evaluate(W, centre, u, t, s, delta, z)
     return -np.inf, 0.0, 0.0
 
 
@@ -198,7 +202,7 @@ def radius(W: Any, centre, absolute, q, start, tight, s, delta, z, G, H, du, tri
                 r = 0.999 * bound / along
                 outside = True
                 break
-            newton(W, t, free, u, s, z, G, H, du)
+            newton(W, t, free, u, s, z, G, H, du, 1e-8)
             value, _, support = improve(W, centre, t, free, u, du, value, s, delta, z, trial)
             if value == -np.inf:
                 break
