@@ -1,0 +1,220 @@
+"""Claims about method "wide": images into narrow layers, against one linear program per node.
+
+Usage: python benchmarks/regions_wide.py [--quick] [--only NAME] [--json FILE]
+
+Networks are 784-n-n on the box [0, 1]^784: PyTorch's default weights with seed 0, or trained on
+scikit-learn's digits enlarged to 28 x 28. One linear program per node would take days, so that side
+is timed on the first 250 cells of a first-layer cell of median size and extrapolated to all cells;
+the rows say so. Both sides run in the same process, in CPU seconds of one core.
+
+The claims "table", "large" and "stream" are for hand-made runs and start only by name.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import tempfile
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from _networks import seeded_network, trained_network
+from _ratio import Pace, Row, cpu_seconds, main, wall_seconds
+
+from byways.core.domains import Box
+from byways.regions import count_regions, enumerate_regions
+from byways.regions._engine import Order
+from byways.regions._layerwise import LayerwiseWalk
+from byways.regions._problem import Problem
+from byways.regions._wide import WideWalk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from byways.core import LayerChain
+
+_INPUTS = 784
+_SAMPLE = 250  # cells that linear programs find
+_KNOWN = {8: 12_323, 11: 418_665, 12: 1_536_993}  # default weights; those from 11 on are published
+
+
+class _Programs(NamedTuple):
+    """What one linear program per node costs on a first-layer cell of median size."""
+
+    seconds_a_cell: float
+    programs_a_cell: float
+    cells: int
+    fault: str
+
+
+def default(pace: Pace) -> Iterator[Row]:
+    """PyTorch's default weights."""
+    width = 8 if pace.quick else 11
+    yield _row(_default(width), width, "default weights", pace, None if pace.quick else 3_000.0)
+
+
+def trained(pace: Pace) -> Iterator[Row]:
+    """Weights trained on digits."""
+    width = 6 if pace.quick else 11
+    chain, known = trained_network(width)
+    words = f"trained, {known:.0%} of the images known"
+    yield _row(chain, width, words, pace, None if pace.quick else 2_000.0)
+
+
+def two_cores(pace: Pace) -> Iterator[Row]:
+    """A complete count on two cores, wall time, the start of the processes included."""
+    width = 8 if pace.quick else 13
+    chain = _default(width)
+    count_regions(_default(4), (0, 1), method="wide")  # compiles, or reads the cache
+    start = wall_seconds()
+    count = count_regions(chain, (0, 1), method="wide", workers=2)
+    seconds = wall_seconds() - start
+    yield Row(
+        f"784-{width}-{width}, default weights, count, seconds on two cores",
+        "wide",
+        "a goal in seconds",
+        ratio=seconds,
+        goal=None if pace.quick else 20.0,
+        at_most=True,
+        counted={"regions": count.total, "ambiguous": count.ambiguous},
+        fault=_unlike(width, count.total),
+    )
+
+
+def table(pace: Pace) -> Iterator[Row]:
+    """Widths from 8 on."""
+    yield from _widths(range(8, 9) if pace.quick else range(8, 14), pace)
+
+
+def large(pace: Pace) -> Iterator[Row]:
+    """The widest two: some minutes for default weights, half an hour and more for trained ones."""
+    yield from _widths(range(9, 10) if pace.quick else range(14, 17), pace)
+
+
+def stream(pace: Pace) -> Iterator[Row]:
+    """List all regions into a run directory on two cores, and watch the memory."""
+    for width in (8,) if pace.quick else (15, 16):
+        with tempfile.TemporaryDirectory() as folder:
+            start = time.perf_counter()
+            report = enumerate_regions(
+                _default(width),
+                (0, 1),
+                method="wide",
+                workers=2,
+                keep=("signs",),
+                run_dir=f"{folder}/run",
+            )
+            seconds = time.perf_counter() - start
+            total = len(report)
+            del report
+        yield Row(
+            f"784-{width}-{width}, default weights, listed to disk on two cores, GiB of memory",
+            "wide",
+            "a goal in GiB",
+            ratio=_memory() / 2**30,
+            goal=None if pace.quick else 2.0,
+            at_most=True,
+            counted={"regions": total, "seconds": round(seconds, 1)},
+            fault=_unlike(width, total),
+        )
+
+
+def _widths(widths: range, pace: Pace) -> Iterator[Row]:
+    for width in widths:
+        yield _row(_default(width), width, "default weights", pace, None)
+        chain, known = trained_network(width)
+        goal = 500.0 if width == 15 and not pace.quick else None
+        yield _row(chain, width, f"trained, {known:.0%} of the images known", pace, goal)
+
+
+def _default(width: int) -> LayerChain:
+    return seeded_network(_INPUTS, width, width)
+
+
+def _row(chain: LayerChain, width: int, words: str, pace: Pace, goal: float | None) -> Row:
+    """Count all regions, and compare with programs on a sample."""
+    problem = Problem.of(chain, Box(np.zeros(_INPUTS), np.ones(_INPUTS)))
+    _words(WideWalk(problem, _order([1] * width)))  # compiles, or reads the cache
+    start = cpu_seconds()
+    running = WideWalk(problem, Order(np.zeros(0, np.uint8), witnesses=False, listing=False))
+    total = 0
+    while not running.finished:
+        total += running.advance(100_000, 10**6).leaves
+    seconds = cpu_seconds() - start
+    sample = _programs(problem, width, 20 if pace.quick else _SAMPLE)
+    extrapolated = total * sample.seconds_a_cell
+    fault = _unlike(width, total) if words == "default weights" else ""
+    return Row(
+        f"784-{width}-{width}, {words}: complete, against programs extrapolated",
+        "wide",
+        f"lp, {sample.cells} cells",
+        ratio=extrapolated / seconds,
+        goal=goal,
+        seconds=(seconds, extrapolated),
+        rounds=(1, 1),
+        counted={
+            "regions": total,
+            "regions a second": round(total / seconds),
+            "decided by a program": running.programs,
+            "ambiguous": running.ambiguous,
+            "programs a region": round(sample.programs_a_cell, 2),
+            "ms a program": round(1e3 * sample.seconds_a_cell / sample.programs_a_cell, 2),
+            "note": f"the peer's time is that of {sample.cells} regions times all regions",
+        },
+        fault=fault or sample.fault,
+    )
+
+
+def _programs(problem: Problem, width: int, cells: int) -> _Programs:
+    """Time linear programs on a first-layer cell of median size, and compare what is found."""
+    draw = np.random.default_rng(0)
+    roots = [draw.integers(0, 2, size=width).tolist() for _ in range(15)]
+    sizes = [len(_words(WideWalk(problem, _order(root)))) for root in roots]
+    root = roots[int(np.argsort(sizes)[len(sizes) // 2])]
+    ours = set(map(bytes, _words(WideWalk(problem, _order(root)))))
+    peer = LayerwiseWalk(problem, _order(root), solver="highs")
+    found = [peer.advance(1, 10**9).words]  # down to the first cell: the prefix costs programs too
+    start, before = cpu_seconds(), peer.work
+    found.append(peer.advance(cells, 10**9).words)
+    seconds, programs, count = cpu_seconds() - start, peer.work - before, len(found[1])
+    theirs = set(map(bytes, np.concatenate(found)))
+    fault = "" if theirs <= ours else f"{len(theirs - ours)} regions only in the peer's"
+    if peer.finished and len(theirs) != len(ours):
+        fault = f"{len(ours)} regions and {len(theirs)}"
+    return _Programs(seconds / max(count, 1), programs / max(count, 1), count, fault)
+
+
+def _order(prefix: list[int]) -> Order:
+    return Order(np.array(prefix, dtype=np.uint8), witnesses=False)
+
+
+def _words(running: WideWalk) -> np.ndarray:
+    parts = []
+    while not running.finished:
+        parts.append(running.advance(10_000, 10**6).words)
+    return np.concatenate(parts)
+
+
+def _unlike(width: int, total: int) -> str:
+    known = _KNOWN.get(width, total)
+    return "" if total == known else f"{total} regions, {known} are known"
+
+
+def _memory() -> int:
+    """Give the largest resident size of this process and of the largest child, in bytes."""
+    usage = partial(resource.getrusage)
+    most = max(usage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return most * (1 if sys.platform == "darwin" else 1024)
+
+
+def _chosen() -> dict[str, Any]:
+    """Give the claims: long ones only where they are named."""
+    short = {"default": default, "trained": trained, "two_cores": two_cores}
+    long = {"table": table, "large": large, "stream": stream}
+    return short | {name: call for name, call in long.items() if name in sys.argv}
+
+
+if __name__ == "__main__":
+    sys.exit(main('Activation regions, method "wide"', _chosen()))
