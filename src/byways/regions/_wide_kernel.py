@@ -107,7 +107,7 @@ def advance(
             cursor[ASK] = ALIVE
             break
         if certificate == GRANTED and level >= cursor[FORCED]:
-            frame[slot, CERTIFICATE] = examine(space, tree, slot, first, tolerance)
+            frame[slot, CERTIFICATE] = examine(space, tree, slot, first, tolerance, False)
             if frame[slot, CERTIFICATE] == DEAD:
                 leave(cursor, tree.stack, tree.number, tree.mass, slot)
             continue
@@ -187,7 +187,8 @@ def advance(
                 # fmt: on
                 frame[other, CERTIFICATE] = AT_VERTEX
                 if sure < 1:
-                    frame[other, CERTIFICATE] = examine(space, tree, other, first, tolerance)
+                    anchor(t, basic, seen, slot, other, frame[slot, SIZE], d, k, certificate)
+                    frame[other, CERTIFICATE] = examine(space, tree, other, first, tolerance, True)
                     frame[other, CUTS_BELOW] = cursor[CUTS]
             if frame[other, CERTIFICATE] == DEAD:
                 stack[UNUSED, cursor[SPARE]] = other
@@ -198,7 +199,8 @@ def advance(
         if near == 0:
             negate(t, slot, row, d)
         if free != near:
-            frame[slot, CERTIFICATE] = examine(space, tree, slot, first, tolerance)
+            known = certificate == BY_WITNESS
+            frame[slot, CERTIFICATE] = examine(space, tree, slot, first, tolerance, known)
         alive = frame[slot, CERTIFICATE] != DEAD
         if other >= 0 and alive:
             mass[slot] *= 0.5
@@ -379,6 +381,17 @@ def shut(t, slot, row, d, near, value, tolerance):
         if (t[slot, row, c] < -1e-12) if near == 1 else (t[slot, row, c] > 1e-12):
             return False
     return True
+
+
+@compiled
+def anchor(t, basic, seen, slot, other, n, d, k, certificate):
+    """Hand a point of the parent that is certainly inside down to a child."""
+    for c in range(d):
+        seen[other, c] = 0.0 if certificate == AT_VERTEX else seen[slot, c]
+    if certificate == AT_VERTEX:
+        for i in range(1, n):
+            if 0 <= basic[slot, i] < k:
+                seen[other, basic[slot, i]] = t[slot, i, 0]
 
 
 @compiled

@@ -32,6 +32,7 @@ _CUTS_PER_NODE = 60
 _STEPS = 40
 _DAMPING = 1e-8
 _PUSH, _LONGEST_PUSH = 0.02, 1.0
+_BEYOND = 0.1  # part of the way from a node's hyperplane to its vertex
 _WITNESS, _CUT, _UNDECIDED = range(3)
 
 
@@ -107,10 +108,11 @@ def fill(space, tree, mask):
 
 # sizes: kernel, the whole order of tests
 @compiled
-def examine(space, tree, slot, first, tolerance):
+def examine(space, tree, slot, first, tolerance, anchored):
     """Find out whether the node in a slot is alive; ``first`` is its first decision in the kernel.
 
-    May add cuts to its dictionary. Returns what shows it, ``DEAD`` or ``UNRESOLVED``.
+    With ``anchored``, ``seen[slot]`` holds a point of its parent in the zonotope. May add cuts to
+    its dictionary. Returns what shows it, ``DEAD`` or ``UNRESOLVED``.
     """
     t, basic, nonbasic, frame, cursor = tree.t, tree.basic, tree.nonbasic, tree.frame, tree.cursor
     d, k, level = cursor[COLUMNS], space.rank, frame[slot, LEVEL]
@@ -136,15 +138,7 @@ def examine(space, tree, slot, first, tolerance):
         cut = _violated(tree.origin, opened_end, cursor[CUTS], d, tree.point, basic, slot, n)
         if cut < 0:
             cursor[ORACLE] += 1
-            found, push, warm = _UNDECIDED, _PUSH, frame[slot, WARM] > 0
-            while found == _UNDECIDED and push < _LONGEST_PUSH:
-                if not aim(space, tree, slot, level, push):
-                    break
-                found = ask(space, tree, slot, first, warm, tolerance)
-                if warm:
-                    warm = False
-                else:
-                    push *= 5.0
+            found = search(space, tree, slot, first, tolerance, anchored)
             if found == _WITNESS:
                 return BY_WITNESS
             if found == _UNDECIDED or cursor[CUTS] == MOST_CUTS:
@@ -241,6 +235,56 @@ def aim(space, tree, slot, level, most):
         i = tree.column[c]
         target[i] = tree.base[c] + tree.scale[c] * target[i]
     return step > 0.0
+
+
+@compiled
+def search(space, tree, slot, first, tolerance, anchored):
+    """Put several targets to the oracle: near the vertex, near the anchor, farther inside."""
+    level, warm = tree.frame[slot, LEVEL], tree.frame[slot, WARM] > 0
+    if not aim(space, tree, slot, level, _PUSH):
+        return _UNDECIDED
+    if warm:
+        found = ask(space, tree, slot, first, True, tolerance)
+        if found != _UNDECIDED:
+            return found
+    if anchored and cross_over(space, tree, slot, level):
+        found = ask(space, tree, slot, first, False, tolerance)
+        if found == _WITNESS:
+            return found
+    push = _PUSH
+    while push < _LONGEST_PUSH:
+        aim(space, tree, slot, level, push)
+        found = ask(space, tree, slot, first, False, tolerance)
+        if found != _UNDECIDED:
+            return found
+        push *= 5.0
+    return _UNDECIDED
+
+
+@compiled
+def cross_over(space, tree, slot, level):
+    """Move the target towards the anchor, as far as a little inside the node's own hyperplane.
+
+    The anchor lies in the parent and in the zonotope, so that such a point is likelier to be in it
+    than the vertex.
+    """
+    d, line = tree.cursor[COLUMNS], tree.origin[space.rank + level - 1]
+    here, there = line[0], line[0]
+    for c in range(d):
+        y = (tree.target[tree.column[c]] - tree.base[c]) / tree.scale[c]
+        here += line[c + 1] * y
+        there += line[c + 1] * tree.seen[slot, c]
+    if tree.bits[level - 1] == 0:
+        here, there = -here, -there
+    if here <= 0.0 or there >= here:
+        return False
+    part = min(max(-there, 0.0) / (here - there), 1.0)
+    part += _BEYOND * (1.0 - part)
+    for c in range(d):
+        i = tree.column[c]
+        anchor = tree.base[c] + tree.scale[c] * tree.seen[slot, c]
+        tree.target[i] = anchor + part * (tree.target[i] - anchor)
+    return True
 
 
 # sizes: kernel, one loop

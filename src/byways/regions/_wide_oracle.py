@@ -27,6 +27,7 @@ from byways.regions._compiled import compiled, summing
 __all__ = ["evaluate", "improve", "newton", "radius", "slack"]
 
 _HALVINGS = 8
+_ARMIJO = 0.2  # part of the promised rise that a step must bring
 _MOST_STEPS = 40
 
 
@@ -145,14 +146,16 @@ def newton(W, t, negative, u, s, z, G, H, du, damping):
 @compiled
 def improve(W, centre, t, negative, u, du, value, s, delta, z, trial):
     """Go along ``du`` as far as the dual value rises; as ``evaluate``, or a value of -inf."""
-    step = 1.0
+    step, slope = 1.0, 0.0
+    for i in range(u.size):
+        slope += du[i] * (t[i] - z[i])
     for _ in range(_HALVINGS):
         for i in range(u.size):
             trial[i] = u[i] + step * du[i]
             if negative[i] and trial[i] > 0.0:
                 trial[i] = 0.0
         found, lift, support = evaluate(W, centre, trial, t, s, delta, z)
-        if found > value:
+        if found > value + _ARMIJO * step * slope:
             for i in range(u.size):
                 u[i] = trial[i]
             return found, lift, support
