@@ -1,3 +1,4 @@
+# sizes: one loop and its parts, which are read together
 """The loop of the engine for wide inputs: which child of a node is alive for free, which is tested.
 
 A node whose vertex is certainly inside the zonotope has the child on its vertex's side for free. A

@@ -1,3 +1,4 @@
+# sizes: the tests of a node in the order in which they are tried
 """Is a node alive? Certificates at its vertex, shared cuts, and the oracle, in this order."""
 
 from __future__ import annotations
