@@ -8,7 +8,6 @@ forward, backward and Adam. Both sides start from equal weights.
 from __future__ import annotations
 
 import copy
-import importlib.util
 import itertools
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -224,9 +223,9 @@ def _auto(pace: Pace) -> Iterator[Row]:
 
 
 def _pararnn(pace: Pace) -> Iterator[Row]:
+    """Name the peer that cannot be loaded on a machine without its compiler for GPUs."""
     claim = "GRU B=8 T=4096 h=64 forward and backward"
-    if importlib.util.find_spec("pararnn") is None:
-        yield missing(claim, "auto", "pararnn", 5.0, "pararnn-torch (imports triton)")
+    yield missing(claim, "auto", "pararnn", 5.0, "pararnn-torch, which imports triton")
 
 
 RECURRENT = {
