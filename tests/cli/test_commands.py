@@ -29,8 +29,9 @@ def test_the_tent_has_1024_regions(run: Run) -> None:
 def test_the_keys_of_the_json_object_are_frozen(run: Run) -> None:
     found = run("count", "--example", "tent", "--json").json
     assert sorted(found) == [
-        "ambiguous", "complete", "digest", "domain", "earlier_tasks", "explored", "files", "format",
-        "layer_counts", "method", "network", "outcome", "ranks", "ranks_of", "regions",
+        "ambiguous", "complete", "digest", "domain", "earlier_tasks", "exact", "explored", "files",
+        "format",
+        "layer_counts", "method", "network", "outcome", "ranks", "ranks_of", "rational", "regions",
         "regions_per_second", "seconds", "solver", "task_seconds", "tolerance",
     ]  # fmt: skip
     assert sorted(found["network"]) == ["activations", "digest", "source", "widths"]
@@ -145,3 +146,26 @@ def test_two_workers_find_the_same(run: Run, many_tasks: None) -> None:
     one = run("regions", "--example", "moons", "--json").json
     two = run("regions", "--example", "moons", "--workers", "2", "--json").json
     assert one["digest"] == two["digest"]
+
+
+def test_a_certified_list_and_its_proof(run: Run, tmp_path: Path) -> None:
+    generic_arrangement(6, 2, rng=0).save(tmp_path / "net.npz")
+    asked = ("regions", tmp_path / "net.npz", "--box=-10000,10000", "--exact", "certified")
+    found = run(*asked, "--proof", tmp_path / "proof.npz", "--json").json
+    assert found["regions"] == generic_count(6, 2)
+    assert (found["exact"], found["ambiguous"], found["rational"]) == ("certified", 0, 0)
+    assert "certified   0 decisions in rational arithmetic" in run(*asked).out
+    given = ("check", tmp_path / "net.npz", tmp_path / "proof.npz")
+    accepted = run(*given, "--box=-10000,10000")
+    assert accepted.code == 0
+    assert accepted.out.startswith("accepted: 22 regions and no others")
+    refused = run(*given, "--box=-1,1", "--json")
+    assert refused.code == 1
+    assert "another domain" in refused.json["reason"]
+
+
+def test_proofs_that_cannot_be_had(run: Run, tmp_path: Path) -> None:
+    asked = ("regions", "--example", "tent")
+    assert run(*asked, "--proof", tmp_path / "proof.npz").code == 2
+    assert run(*asked, "--exact", "certified", "--max-regions", "3").code == 2
+    assert run(*asked, "--exact", "certified", "--whole-space").code == 2

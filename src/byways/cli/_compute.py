@@ -12,7 +12,7 @@ from byways.core.errors import RunMismatchError
 from byways.regions._bounds import refuse_if_astronomical
 from byways.regions._gather import Answer, Limits, Manner, gather
 from byways.regions._gather import recall as recall_run
-from byways.regions._question import Question
+from byways.regions._question import Question, require_whole
 from byways.regions._work import work
 from byways.runs import RunDirectory
 
@@ -48,7 +48,7 @@ def ask(chain: LayerChain, domain: object, options: MethodOptions, *, listing: b
             domain,
             method=options.method,
             solver=options.solver,
-            exact="float",
+            exact=options.exact,
             tolerance=options.tolerance,
             keep=("signs", "witness") if listing else None,
         )
@@ -122,6 +122,8 @@ def answer(question: Question, bounds: Limits, who: Crew, *, refuse: bool) -> An
     Raises:
         DomainError: If ``refuse`` and the number of regions could be astronomical.
     """
+    with as_misuse():
+        require_whole(question, bounds)
     if refuse:
         refuse_if_astronomical(question, bounds)
     quiet()

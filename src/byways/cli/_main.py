@@ -77,6 +77,8 @@ def _run(words: list[str]) -> int:
 def _app() -> App:
     """Put the commands together."""
     from byways import __version__
+    from byways.cli._check import EPILOGUE as CHECK_EPILOGUE
+    from byways.cli._check import check
     from byways.cli._count import count
     from byways.cli._order import bench_sparse, order
     from byways.cli._regions import EPILOGUE, regions
@@ -104,6 +106,7 @@ def _app() -> App:
         help_epilogue="Example: byways bench-sparse net.onnx --batch 256",
         sort_key=7,
     )
+    app.command(check, help_epilogue=CHECK_EPILOGUE, sort_key=8)
     return app
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "Place",
     "Plot",
     "Points",
+    "ProofFile",
     "RunDir",
     "Save",
     "Source",
@@ -72,6 +73,10 @@ Plot = Annotated[
 Points = Annotated[
     Path | None,
     Parameter(group=_OUTPUT, help="Three inputs that span the plane to draw, as rows (.npy)."),
+]
+ProofFile = Annotated[
+    Path | None,
+    Parameter(group=_OUTPUT, help="Write the proof of --exact certified to this file (.npz)."),
 ]
 Save = Annotated[
     Path | None, Parameter(group=_OUTPUT, help="Write the whole report to this file (.npz).")
@@ -144,6 +149,10 @@ class MethodOptions:
     solver: Annotated[
         Literal["auto", "highs", "scipy", "gurobi"], Parameter(help="For --method lp.")
     ] = "auto"
+    exact: Annotated[
+        Literal["float", "certified"],
+        Parameter(help="certified: prove every decision, in rationals where needed."),
+    ] = "float"
     tolerance: Annotated[float, Parameter(help="Decisions closer to zero count as ambiguous.")] = (
         1e-9
     )

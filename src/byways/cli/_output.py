@@ -32,6 +32,7 @@ class Outputs:
     plot: Path | None = None
     points: Path | None = None
     save: Path | None = None
+    proof: Path | None = None
     csv: Path | None = None
     run_dir: Path | None = None
 
@@ -41,7 +42,12 @@ class Outputs:
         Raises:
             Misuse: If a file is asked for that a count, or such a domain, cannot give.
         """
-        wanted = {"--plot": self.plot, "--save": self.save, "--csv": self.csv}
+        wanted = {
+            "--plot": self.plot,
+            "--save": self.save,
+            "--proof": self.proof,
+            "--csv": self.csv,
+        }
         for option, path in wanted.items():
             if path is not None and not question.listing:
                 raise Misuse(
@@ -52,6 +58,10 @@ class Outputs:
                 raise Misuse(f"{option} was {str(path)!r}, which is a directory; name a file")
             if path is not None:
                 path.parent.mkdir(parents=True, exist_ok=True)  # fails now or never
+        if self.proof is not None and question.exact != "certified":
+            raise Misuse(
+                "--proof was given without --exact certified; add it, there is no proof else"
+            )
         if self.points is not None and self.plot is None:
             raise Misuse("--points was given without --plot; add --plot FILE, the picture")
         if self.plot is None:
@@ -90,6 +100,9 @@ class Outputs:
         if self.save is not None:
             report.save(self.save)
             files["saved"] = str(self.save)
+        if self.proof is not None and report.certificate is not None:
+            report.proof().save(self.proof)
+            files["proof"] = str(self.proof)
         if self.csv is not None:
             _write_rows(report, self.csv)
             files["rows"] = str(self.csv)

@@ -12,6 +12,7 @@ from byways.cli._options import (
     Network,
     Plot,
     Points,
+    ProofFile,
     RunDir,
     Save,
     SourceOptions,
@@ -26,6 +27,7 @@ Examples:
   byways regions model.onnx --box=-1,1 --workers all --run-dir runs/model
   byways regions model.onnx --around image.npy --eps 0.01 --clip 0,1 --json
   byways regions model.onnx --vnnlib property.vnnlib
+  byways regions model.onnx --box=-1,1 --exact certified --proof proof.npz
 """
 
 
@@ -43,6 +45,7 @@ def regions(
     plot: Plot = None,
     points: Points = None,
     save: Save = None,
+    proof: ProofFile = None,
     json: Json = False,
     debug: Debug = False,
 ) -> int:
@@ -54,16 +57,13 @@ def regions(
     if domain.vnnlib is not None:
         from byways.cli._unsafe import unsafe
 
-        files: dict[str, object] = {
-            "--plot": plot,
-            "--points": points,
-            "--save": save,
-            "--run-dir": run_dir,
-        }
+        exact = None if how.exact == "float" else how.exact
+        files: dict[str, object] = {"--plot": plot, "--points": points, "--save": save}
+        files |= {"--run-dir": run_dir, "--proof": proof, "--exact": exact}
         return unsafe(found, domain, how, limits, workers, elsewhere, files, as_json=json)
     question = _compute.ask(found.chain, _inputs.read_domain(domain, found), how, listing=True)
     bounds, who = _compute.limits(limits), _compute.crew(workers, elsewhere, run_dir)
-    outputs = Outputs(json=json, plot=plot, points=points, save=save, run_dir=run_dir)
+    outputs = Outputs(json=json, plot=plot, points=points, save=save, proof=proof, run_dir=run_dir)
     picture = outputs.prepare(question, found)
     earlier = _compute.count_earlier(question, run_dir)
     answer = _compute.answer(question, bounds, who, refuse=True)

@@ -38,6 +38,8 @@ class Summary:
         ranks: Rank of the affine map -> number of regions; None for a count.
         ranks_of: Number of regions whose rank was computed.
         ambiguous: Ambiguous decisions.
+        exact: "float" or "certified".
+        rational: Decisions that took rational arithmetic; None without certificates.
         outcome: How the run ended.
         explored: Share of the work that is done.
         seconds: Wall time of this session.
@@ -60,6 +62,8 @@ class Summary:
     ranks: dict[int, int] | None
     ranks_of: int
     ambiguous: int
+    exact: str
+    rational: int | None
     outcome: Outcome
     explored: float
     seconds: float
@@ -88,7 +92,7 @@ def summarize(
     if isinstance(found, RegionReport):
         total, spent = len(found), None
     else:
-        total, spent = found.total, found.task_seconds
+        total, spent = len(report) if report is not None else found.total, found.task_seconds
     ranks = None if report is None else _ranks(report)
     chain = question.chain
     return Summary(
@@ -101,10 +105,12 @@ def summarize(
         solver=question.solver if question.method == "lp" else None,
         tolerance=question.tolerance,
         regions=total,
-        layer_counts=found.layer_counts,
+        layer_counts=(found if report is None else report).layer_counts,
         ranks=ranks,
         ranks_of=sum((ranks or {}).values()),
-        ambiguous=found.ambiguous,
+        ambiguous=(found if report is None else report).ambiguous,
+        exact=question.exact,
+        rational=None if report is None or report.certificate is None else report.rational,
         outcome=found.outcome,
         explored=found.explored,
         seconds=found.seconds,
@@ -121,9 +127,11 @@ def as_json(summary: Summary) -> dict[str, Any]:
     They are ``format`` ("byways.regions/1"), ``network`` (``source``, ``widths``, ``activations``,
     ``digest``), ``domain``, ``method``, ``solver`` (null but for lp), ``tolerance``, ``regions``,
     ``layer_counts``, ``ranks`` (rank as text -> regions, null for a count), ``ranks_of`` (regions
-    whose rank was computed), ``ambiguous``, ``outcome`` (COMPLETE, MAX_REGIONS, TIME_LIMIT or
-    INTERRUPTED), ``complete``, ``explored``, ``seconds``, ``task_seconds``, ``earlier_tasks``,
-    ``regions_per_second``, ``digest`` (null for a count), ``files`` (kind -> path).
+    whose rank was computed), ``ambiguous``, ``exact`` (float or certified),
+    ``rational`` (decisions in rational arithmetic, null for float), ``outcome`` (COMPLETE,
+    MAX_REGIONS, TIME_LIMIT or INTERRUPTED), ``complete``, ``explored``, ``seconds``,
+    ``task_seconds``, ``earlier_tasks``, ``regions_per_second``, ``digest`` (null for a count),
+    ``files`` (kind -> path).
     """
     ranks = summary.ranks
     return {
@@ -143,6 +151,8 @@ def as_json(summary: Summary) -> dict[str, Any]:
         "ranks": None if ranks is None else {str(rank): n for rank, n in ranks.items()},
         "ranks_of": summary.ranks_of,
         "ambiguous": summary.ambiguous,
+        "exact": summary.exact,
+        "rational": summary.rational,
         "outcome": summary.outcome.name,
         "complete": summary.outcome.complete,
         "explored": summary.explored,

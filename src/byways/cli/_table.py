@@ -40,6 +40,8 @@ def _facts(summary: Summary) -> Iterator[str]:
     yield from _rank_lines(summary)
     plural = "" if summary.ambiguous == 1 else "s"
     yield from _row("ambiguous", f"{summary.ambiguous:,} decision{plural}")
+    if summary.rational is not None:
+        yield from _row("certified", f"{summary.rational:,} decisions in rational arithmetic")
 
 
 def _endings(summary: Summary) -> Iterator[str]:
