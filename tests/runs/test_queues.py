@@ -161,3 +161,27 @@ def test_a_worker_refuses_wrong_numbers(tmp_path: Path, options: dict[str, Any])
 
 def test_a_worker_without_a_run_leaves_when_told() -> None:
     assert serve_queue("nowhere", multiply, Scale.load, idle=0.1) == 0
+
+
+def halve(context: Scale, task: Task) -> Result:
+    """Leave one half of a range to each of two others, down to single numbers."""
+    low, high = (int(str(task.payload[name])) for name in ("low", "high"))
+    if high - low == 1:
+        return Result(task.key, counts={"sum": context.factor * low})
+    middle = (low + high) // 2
+    rest = [
+        Task(f"{task.key}{name}", {"low": a, "high": b})
+        for name, a, b in (("a", low, middle), ("b", middle, high))
+    ]
+    return Result(task.key, counts={"sum": 0}, rest=rest)
+
+
+def test_tasks_that_split_are_done_to_the_end(tmp_path: Path, queue: str) -> None:
+    root = Task("r", {"low": 0, "high": 16})
+    with (
+        workers(tmp_path / "run", queue, 2, halve),
+        RunDirectory.create(tmp_path / "run", **IDENTITY) as run,
+    ):
+        pairs = list(run_tasks(halve, [root], context=CONTEXT, journal=run, queue=queue))
+        assert sum(int(result.counts["sum"]) for _, result in pairs) == 3 * sum(range(16))
+        assert len(pairs) == len(run.done_keys()) == 31
