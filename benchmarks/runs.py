@@ -1,0 +1,242 @@
+"""Claims about byways.runs: what a task costs on each executor, memory, journal, two workers.
+
+Usage: python benchmarks/runs.py [--quick] [--only NAME] [--json FILE]
+
+Seconds are wall time, for the work is in other processes; the journal's are CPU seconds. A broker
+is used if the variable BYWAYS_TEST_AMQP has its address.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import wait
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from _executors import EXECUTORS, QUEUES, lacks, queue_workers
+from _jobs import Bulk, do_nothing, empty, nothing_tasks
+from _networks import seeded_network
+from _ratio import Pace, Row, main, minima, wall_seconds
+
+from byways.regions._gather import Limits, Manner, gather
+from byways.regions._question import Question
+from byways.runs import Result, RunDirectory, run_tasks
+from byways.runs._executors import GivenExecutor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Executor
+
+_SIZES = {"1 KB": 1_000, "1 MB": 1_000_000, "100 MB": 100_000_000}
+_NOTHING = (
+    "import sys; sys.path.insert(0, {folder!r})\n"
+    "from concurrent.futures import ThreadPoolExecutor\n"
+    "import numpy as np\n"
+    "from _jobs import Bulk, do_nothing\n"
+    "from byways.runs import Task, run_tasks\n"
+    "def field(name):\n"
+    "    lines = open('/proc/self/status')\n"
+    "    return next(int(x.split()[1]) / 1024 for x in lines if x.startswith(name))\n"
+    "context = Bulk(np.zeros(1000))\n"
+    "tasks = (Task(f'n-{{n}}', {{'n': n}}) for n in range({count}))\n"
+    "with ThreadPoolExecutor(2) as executor:\n"
+    "    executor.submit(int).result()\n"
+    "    before = field('VmRSS')\n"
+    "    pairs = run_tasks(do_nothing, tasks, context=context, executor=executor)\n"
+    "    assert sum(1 for _ in pairs) == {count}\n"
+    "    print(field('VmHWM') - before)\n"
+)
+
+
+def overhead(pace: Pace) -> Iterator[Row]:
+    """A task whose context is cached against an empty call of the executor.
+
+    Once as ``run_tasks`` hands tasks out, in chunks; once with one task in each call, for which
+    there is no goal: a call that carries a task and brings back a result is not an empty one.
+    """
+    sizes = dict(list(_SIZES.items())[:1]) if pace.quick else _SIZES
+    for name, start in EXECUTORS.items():
+        if pace.quick and name == "dask":
+            continue  # its processes take seconds to start
+        if lacks(name):
+            yield Row(f"overhead: {name}", "task", "empty call", absent=lacks(name))
+            continue
+        with start(2) as executor:
+            for size, number in sizes.items():
+                claim = f"overhead: {name}, context of {size}"
+                yield _overhead(claim, executor, number, pace)
+                yield _overhead(claim, executor, number, pace, one_each=True)
+
+
+def _overhead(
+    claim: str, executor: Executor, size: int, pace: Pace, *, one_each: bool = False
+) -> Row:
+    count = 40 if "dask" in claim else 200  # its calls take 10 ms
+    tasks, context = nothing_tasks(count), Bulk(np.ones(size // 8))
+
+    def ours() -> int:
+        pairs = run_tasks(do_nothing, tasks, context=context, executor=executor)
+        return sum(int(result.counts["first"]) for _, result in pairs)
+
+    def theirs() -> int:
+        return len(wait([executor.submit(empty) for _ in range(count)]).done)
+
+    with _one_task_a_call() if one_each else contextlib.nullcontext():
+        times, outputs = minima([ours, theirs], pace=pace, clock=wall_seconds)
+    claim, goal = (f"{claim}, one task a call", None) if one_each else (claim, 1.5)
+    fault = "" if outputs == [count, count] else f"{outputs} are not {count} each"
+    seconds = (times[0] / count, times[1] / count)
+    ratio = times[0] / times[1]
+    return Row(
+        claim, "task", "empty call", ratio, goal, at_most=True, seconds=seconds, fault=fault,
+        rounds=(pace.rounds, pace.rounds),
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _one_task_a_call() -> Iterator[None]:
+    """Cut no chunks, which would hide what a task costs."""
+    before = GivenExecutor.target
+    GivenExecutor.target = 0.0
+    try:
+        yield
+    finally:
+        GivenExecutor.target = before
+
+
+def queues(pace: Pace) -> Iterator[Row]:
+    """Seconds for a task that does nothing, result on disk; there is nothing to compare with."""
+    count = 20 if pace.quick else 500
+    for name in QUEUES:
+        claim = f"queue: {name}, two workers, milliseconds for a task"
+        if lacks(name):
+            yield Row(claim, "task", "-", absent=lacks(name))
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            context = Bulk(np.ones(1000))
+            run = RunDirectory.create(
+                f"{folder}/run", pass_name="benchmark", parameters={}, context=context
+            )
+            options: dict[str, Any] = {"context": context, "journal": run}
+            with run, queue_workers(name, 2, run.path, "_jobs:BULK") as queue:
+                next(run_tasks(do_nothing, nothing_tasks(1), queue=queue, **options))
+                start = time.perf_counter()
+                pairs = run_tasks(do_nothing, nothing_tasks(count), queue=queue, **options)
+                found = sum(1 for _ in pairs)
+                seconds = (time.perf_counter() - start) / count
+        fault = "" if found == count - 1 else f"{found} results of {count - 1}"
+        yield Row(claim, "task", "-", 1e3 * seconds, fault=fault)
+
+
+def memory(pace: Pace) -> Iterator[Row]:
+    """Growth of the process while a million tasks are pending, in MiB."""
+    claim = f"memory: {'10,000' if pace.quick else 'a million'} pending tasks, growth in MiB"
+    if not sys.platform.startswith("linux"):
+        yield Row(claim, "run_tasks", "-", goal=8.0, at_most=True, absent="/proc")
+        return
+    code = _NOTHING.format(
+        count=10_000 if pace.quick else 1_000_000, folder=str(Path(__file__).resolve().parent)
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    yield Row(claim, "run_tasks", "-", float(done.stdout), 8.0, at_most=True)
+
+
+def journal(pace: Pace) -> Iterator[Row]:
+    """CPU microseconds for a record, counts alone, amortised over flushes."""
+    count = 1_000 if pace.quick else 50_000
+    kept = [Result(f"t-{n:07d}", 0.5, {"regions": n, "lps": 3}) for n in range(count)]
+    costs = []
+    for _ in range(pace.rounds):
+        microseconds, keys = _append(kept)
+        costs.append(microseconds)
+    fault = "" if keys == count else f"{keys} of {count} records came back"
+    yield Row(
+        "journal: microseconds for a record", "append", "-", min(costs), 10.0, at_most=True,
+        spread=(min(costs), max(costs)), rounds=(pace.rounds, 0), fault=fault,
+    )  # fmt: skip
+
+
+def _append(kept: list[Result]) -> tuple[float, int]:
+    """Give microseconds for a record, and how many records come back."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = RunDirectory.create(
+            f"{folder}/run", pass_name="benchmark", parameters={}, context=Bulk(np.ones(1))
+        )
+        with run:
+            start = time.process_time()
+            for result in kept:
+                run.append(result)
+            run.flush()
+            spent = time.process_time() - start
+            return spent / len(kept) * 1e6, len(run.done_keys())
+
+
+def scaling(pace: Pace) -> Iterator[Row]:
+    """Two workers against one on a whole count; a pool or queue of ours starts within the time."""
+    widths = (8, 12, 12) if pace.quick else (784, 10, 10)
+    question = Question.ask(
+        seeded_network(*widths), (-1, 1), method="auto", solver="auto", exact="float",
+        tolerance=1e-9, keep=None,
+    )  # fmt: skip
+    truth = _count(question)[1]
+
+    def executed(start: Callable[[int], Any], number: int) -> tuple[float, int]:
+        with start(number) as executor:
+            _count(question, executor=executor)  # the executor's processes load what they need
+            return _count(question, executor=executor)
+
+    def own(number: int) -> tuple[float, int]:
+        return _count(question, workers=number)
+
+    def queued(name: str, number: int) -> tuple[float, int]:
+        with tempfile.TemporaryDirectory() as folder:
+            run = Path(folder, "run")
+            with queue_workers(name, number, run, "_jobs:REGIONS") as queue:
+                return _count(question, queue=queue, run_dir=run)
+
+    ways: dict[str, Callable[[int], tuple[float, int]]] = {"own": own}
+    ways |= {name: partial(executed, start) for name, start in EXECUTORS.items()}
+    ways |= {name: partial(queued, name) for name in QUEUES}
+    for name, way in ways.items():
+        claim = f"scaling: {'-'.join(map(str, widths))}, {name}, two workers against one"
+        if lacks(name):
+            yield Row(claim, "two", "one", absent=lacks(name))
+        elif not pace.quick or name in ("own", "threads"):
+            yield _scaled(claim, way, truth, pace)
+
+
+def _scaled(claim: str, way: Callable[[int], tuple[float, int]], truth: int, pace: Pace) -> Row:
+    pairs = [(way(2), way(1)) for _ in range(1 if pace.quick else 3)]
+    totals = {total for pair in pairs for _, total in pair}
+    two, one = (min(pair[i][0] for pair in pairs) for i in range(2))
+    ratios = [pair[1][0] / pair[0][0] for pair in pairs]
+    fault = "" if totals == {truth} else f"{totals}, not {truth}"
+    return Row(
+        claim, "two", "one", one / two, spread=(min(ratios), max(ratios)), seconds=(two, one),
+        rounds=(len(pairs), len(pairs)), fault=fault,
+    )  # fmt: skip
+
+
+def _count(question: Question, **how: Any) -> tuple[float, int]:
+    """Give the seconds of a count and its total."""
+    start = time.perf_counter()
+    answer = gather(question, Limits(None, None), Manner(**how))
+    return time.perf_counter() - start, answer.total
+
+
+CLAIMS = {
+    "overhead": overhead,
+    "queues": queues,
+    "memory": memory,
+    "journal": journal,
+    "scaling": scaling,
+}
+
+if __name__ == "__main__":
+    raise SystemExit(main(str(__doc__).partition("\n")[0], CLAIMS))
