@@ -54,7 +54,7 @@ def test_workers_of_a_queue_give_the_same_report(
     assert f"start workers, any number, with: byways worker '{run_dir}'" in done.err
     assert worker.returncode == 0
     tasks = int(told.rpartition("worker finished ")[2].split()[0])
-    assert tasks > 8
+    assert tasks > 1
     assert run("report", run_dir, "--json").json["digest"] == alone["digest"]
 
 
