@@ -51,11 +51,14 @@ def test_names() -> None:
         "RegionReport",
         "Slice",
         "WholeSpace",
+        "check_proof",
         "count_regions",
         "enumerate_regions",
+        "estimate_regions",
         "iter_regions",
         "plot_slice",
         "region_at",
+        "unsafe_regions",
     ]
     assert dir(regions) == sorted(regions.__all__)
     assert all(getattr(regions, name).__doc__ for name in regions.__all__)
