@@ -192,3 +192,12 @@ def test_modules_that_only_look_like_layers_are_left_alone() -> None:
     assert sum(isinstance(part, Segment) for part in ours.parts) == 1  # type: ignore[union-attr]
     x = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(ours(x), model(x))
+
+
+def test_recurrent_modules_become_their_drop_ins() -> None:
+    model = nn.GRU(3, 5).double()
+    ours, x = parallel_backward(model), torch.ones(20, 2, 3, dtype=torch.float64)
+    torch.testing.assert_close(ours(x)[0], model(x)[0])
+    found = torch.autograd.grad(ours(x)[0].square().sum(), list(ours.parameters()))
+    expected = torch.autograd.grad(model(x)[0].square().sum(), list(model.parameters()))
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)

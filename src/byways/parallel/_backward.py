@@ -9,6 +9,7 @@ from torch import nn
 
 from byways.parallel._links import Link, flattened, read_links
 from byways.parallel._network import ScannedNetwork
+from byways.parallel._recurrent import GRU, LSTM, RNN
 from byways.parallel._scan_checks import check_strategy
 from byways.parallel._segments import Segment
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = ["ParallelBackward", "parallel_backward"]
+
+_RECURRENT: dict[type[nn.Module], Any] = {nn.RNN: RNN, nn.GRU: GRU, nn.LSTM: LSTM}
 
 
 class ParallelBackward(nn.Module):
@@ -53,7 +56,7 @@ def parallel_backward(
     strategy: str = "auto",
     stacked: bool = False,
     max_tree_levels: int | None = None,
-) -> ParallelBackward:
+) -> nn.Module:
     """Give a module that computes what ``model`` does, with a parallel backward pass.
 
     Runs of equal layers ``h -> a h + s g(W h + b)``, plain or residual, become one node of the
@@ -64,7 +67,8 @@ def parallel_backward(
     Args:
         model: An ``nn.Sequential`` of linear layers and activations (ReLU, tanh, sigmoid), and of
             modules of your own that add such a layer to their input, scaled or not. A model without
-            any run of two such layers is refused.
+            any run of two such layers is refused. An ``nn.RNN``, ``nn.GRU`` or ``nn.LSTM`` becomes
+            this package's drop-in for it, with the default options.
         strategy: How the recurrence is solved: ``"sequential"``, ``"blelloch"`` (BPPSA),
             ``"pcr"`` (DeepPCR), ``"chunked"``, or ``"auto"``: step by step in a compiled loop,
             which wins on a CPU for every width. A scan composes matrices, ``w`` times the work, and
@@ -100,6 +104,9 @@ def parallel_backward(
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f'"model" was of type {type(model).__name__}; it takes a torch.nn.Module')
+    if type(model) in _RECURRENT and strategy == "auto" and not stacked:
+        drop_in: nn.Module = _RECURRENT[type(model)].from_torch(model)
+        return drop_in
     if strategy == "bppsa":
         return ParallelBackward(model, [ScannedNetwork(flattened(model), max_tree_levels)])
     check_strategy(strategy, None)

@@ -6,9 +6,8 @@ Both passes add multiples of contiguous rows.
 
 from __future__ import annotations
 
-import math
-
 from byways.parallel._kernels import entry
+from byways.parallel._vector_math import logistic, tanh
 
 __all__ = ["ACTIVATIONS", "chain_backward", "chain_forward"]
 
@@ -42,12 +41,12 @@ def chain_forward(V_LWW, b_LW, x_BW, carry, scale, kind, h_LBW, slope_LBW) -> No
                     y[i] = carry * x[i] + slope[i] * y[i]
             elif kind == 2:
                 for i in range(width):
-                    value = math.tanh(y[i])
+                    value = tanh(y[i])
                     slope[i] = scale * (1 - value * value)
                     y[i] = carry * x[i] + scale * value
             else:
                 for i in range(width):
-                    value = 1 / (1 + math.exp(-y[i]))
+                    value = logistic(y[i])
                     slope[i] = scale * (value * (1 - value))
                     y[i] = carry * x[i] + scale * value
 
