@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -190,6 +193,30 @@ class TestImages:
     def test_known_counts(self, width: int, total: int) -> None:
         count = count_regions(torch_network(784, width, width), (0, 1), method="wide")
         assert (count.layer_counts, count.ambiguous) == ((2**width, total), 0)
+
+
+_LISTING = """
+import resource, sys
+import byways as bw
+if __name__ == "__main__":
+    report = bw.regions.enumerate_regions(
+        bw.LayerChain.load(sys.argv[1]), (0, 1), method="wide", keep=("signs",), run_dir=sys.argv[2]
+    )
+    print(len(report), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+def test_a_million_regions_take_little_memory(tmp_path: Path) -> None:
+    torch_network(784, 12, 12).save(tmp_path / "net.npz")
+    script = tmp_path / "listing.py"
+    script.write_text(_LISTING)
+    command = [sys.executable, str(script), str(tmp_path / "net.npz"), str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    total, most = map(int, done.stdout.split())
+    assert total == 1_536_993
+    if sys.platform == "linux":  # elsewhere the number has another unit
+        assert most < 600 * 1024  # KiB; 8 bytes a region, some copies of them, and the interpreter
 
 
 @pytest.fixture(scope="module")
