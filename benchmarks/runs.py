@@ -1,4 +1,4 @@
-"""Claims about byways.runs: what a task costs on each executor, memory, journal, two workers.
+"""Claims about byways.runs: what a task costs on each executor, memory, two workers, forecasts.
 
 Usage: python benchmarks/runs.py [--quick] [--only NAME] [--json FILE]
 
@@ -28,12 +28,18 @@ from byways.regions._gather import Limits, Manner, gather
 from byways.regions._question import Question
 from byways.runs import Result, RunDirectory, run_tasks
 from byways.runs._executors import GivenExecutor
+from byways.runs._simulation import recorded, simulate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from concurrent.futures import Executor
 
+    from byways.runs._simulation import TimedTask
+
 _SIZES = {"1 KB": 1_000, "1 MB": 1_000_000, "100 MB": 100_000_000}
+_ASSUMED = (
+    "tasks take as long on every worker, no start-up, no shared bottleneck, next task at once"
+)
 _NOTHING = (
     "import sys; sys.path.insert(0, {folder!r})\n"
     "from concurrent.futures import ThreadPoolExecutor\n"
@@ -180,10 +186,7 @@ def _append(kept: list[Result]) -> tuple[float, int]:
 def scaling(pace: Pace) -> Iterator[Row]:
     """Two workers against one on a whole count; a pool or queue of ours starts within the time."""
     widths = (8, 12, 12) if pace.quick else (784, 10, 10)
-    question = Question.ask(
-        seeded_network(*widths), (-1, 1), method="auto", solver="auto", exact="float",
-        tolerance=1e-9, keep=None,
-    )  # fmt: skip
+    question = _question(widths)
     truth = _count(question)[1]
 
     def executed(start: Callable[[int], Any], number: int) -> tuple[float, int]:
@@ -223,6 +226,74 @@ def _scaled(claim: str, way: Callable[[int], tuple[float, int]], truth: int, pac
     )  # fmt: skip
 
 
+def simulator(pace: Pace) -> Iterator[Row]:
+    """Wall time of a count on 1, 2, 100 and 1000 workers, predicted from the seconds of its tasks.
+
+    The tasks are timed twice: by one process that has the machine for itself, and by two worker
+    processes at once. The first predicts without knowing what two processes take from each other;
+    the second knows that, and what is left of the difference is the simulator's own: chunks, the
+    first tasks, which the caller does alone, and the way of tasks and results. The prediction
+    assumes that a task takes on every worker as long as when it was timed, that a free worker takes
+    the next task at once, and that a task's rest is available when it ends. So nothing counts the
+    start of workers, and 100 and 1000 workers are those of machines that share no bottleneck; that
+    is a forecast, not a measurement, and has no peer.
+    """
+    widths = (784, 10, 10) if pace.quick else (784, 10, 14)
+    question, name = _question(widths), "-".join(map(str, widths))
+    _count(question)  # compilers and caches
+    rounds = 1 if pace.quick else 3
+    alone = _fastest([_timed_count(question) for _ in range(rounds)])
+    with EXECUTORS["processes"](2) as executor:
+        _count(question, executor=executor)
+        pair = _fastest([_timed_count(question, executor=executor) for _ in range(rounds)])
+    fault = "" if alone[1] == pair[1] else f"{alone[1]} and {pair[1]} regions"
+    for workers, tasks, measured, timed in (
+        (1, alone[2], alone[0], "timed alone"),
+        (2, alone[2], pair[0], "timed alone"),
+        (2, pair[2], pair[0], "timed by two"),
+        (100, alone[2], None, "timed alone"),
+        (1000, alone[2], None, "timed alone"),
+    ):
+        schedule = simulate(tasks, workers)
+        claim = f"simulator: {name}, tasks {timed}, {workers} workers"
+        counted = {"tasks": len(tasks), "speed-up": round(schedule.speed_up, 2)}
+        if measured is None:
+            yield Row(
+                f"{claim}, speed-up", "forecast", "one worker", schedule.speed_up,
+                seconds=(schedule.makespan, schedule.work), fault=fault,
+                counted=counted | {"assumed": _ASSUMED},
+            )  # fmt: skip
+        else:
+            yield Row(
+                claim, "predicted", "measured", schedule.makespan / measured, counted=counted,
+                seconds=(schedule.makespan, measured), rounds=(rounds, rounds), fault=fault,
+            )  # fmt: skip
+
+
+def _timed_count(question: Question, **how: Any) -> tuple[float, int, list[TimedTask]]:
+    """Give the seconds of a count in a run directory, its total, and its timed tasks."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "run")
+        seconds, total = _count(question, run_dir=path, **how)
+        with RunDirectory.open(path) as run:
+            return seconds, total, recorded(run.results())
+
+
+def _fastest(
+    counts: list[tuple[float, int, list[TimedTask]]],
+) -> tuple[float, int, list[TimedTask]]:
+    """Give the count that was disturbed least."""
+    return min(counts, key=lambda count: count[0])
+
+
+def _question(widths: tuple[int, ...]) -> Question:
+    """Ask for the number of regions of a network."""
+    return Question.ask(
+        seeded_network(*widths), (-1, 1), method="auto", solver="auto", exact="float",
+        tolerance=1e-9, keep=None,
+    )  # fmt: skip
+
+
 def _count(question: Question, **how: Any) -> tuple[float, int]:
     """Give the seconds of a count and its total."""
     start = time.perf_counter()
@@ -236,6 +307,7 @@ CLAIMS = {
     "memory": memory,
     "journal": journal,
     "scaling": scaling,
+    "simulator": simulator,
 }
 
 if __name__ == "__main__":
