@@ -94,6 +94,7 @@ GIVEN_BACK = (
     "byways.parallel._plan.Plan",
     "byways.parallel._plan.Prediction",
     "byways.parallel._solve.SolveInfo",
+    "byways.regions._outcome.Outcome",
     "byways.regions._region.Region",
     "byways.sparse_inference._cache.CacheReport",
     "byways.sparse_inference._compile.Explanation",

@@ -46,7 +46,6 @@ SIGNATURES: list[tuple[Any, dict[str, Any]]] = [
 
 def test_names() -> None:
     assert sorted(regions.__all__) == [
-        "Outcome",
         "RegionCount",
         "RegionReport",
         "Slice",

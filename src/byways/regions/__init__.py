@@ -22,14 +22,13 @@ if TYPE_CHECKING:
         region_at,
     )
     from byways.regions._estimate import estimate_regions
-    from byways.regions._outcome import Outcome
+    from byways.regions._outcome import Outcome as Outcome  # part of reports, not of __all__
     from byways.regions._plot import plot_slice
     from byways.regions._proof import check_proof
     from byways.regions._report import RegionReport
     from byways.regions._unsafe import unsafe_regions
 
 __all__ = [
-    "Outcome",
     "RegionCount",
     "RegionReport",
     "Slice",
