@@ -73,7 +73,7 @@ nitpick_ignore_regex = [
     # Our own short names for types, which stand in signatures and have no page.
     (
         r"py:.*",
-        r"(.*\.)?(Activation|Arrays|Bits|DTypeLike|Domain|Ints|JSON|Kind|Listener|Problem|Question|_[A-Z]\w*)",
+        r"(.*\.)?(Activation|Arrays|Bits|DTypeLike|Domain|Ints|Texts|JSON|Kind|Listener|Problem|Question|_[A-Z]\w*)",
     ),
 ]
 
@@ -94,7 +94,10 @@ GIVEN_BACK = (
     "byways.parallel._plan.Plan",
     "byways.parallel._plan.Prediction",
     "byways.parallel._solve.SolveInfo",
+    "byways.regions._check.ProofCheck",
+    "byways.regions._estimate.RegionEstimate",
     "byways.regions._outcome.Outcome",
+    "byways.regions._proof.Proof",
     "byways.regions._region.Region",
     "byways.sparse_inference._cache.CacheReport",
     "byways.sparse_inference._compile.Explanation",

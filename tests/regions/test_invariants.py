@@ -63,7 +63,7 @@ def test_witnesses_lie_strictly_inside(chain: LayerChain) -> None:
     report = enumerate_regions(chain, (-1, 1))
     assert (np.abs(report.witnesses) < 1).all()
     found, expected = report.locate(report.witnesses), np.arange(len(report))
-    # A unit that is 0 on all of a region may come out of a forward pass as 1e-17: no region's signs.
+    # A unit that is 0 on all of a region may come out of a forward pass as 1e-17.
     zero = chain.on_boundary(report.witnesses, 1e-12)
     assert np.array_equal(found[~zero], expected[~zero])
     assert np.isin(found[zero], [-1, *expected]).all()

@@ -49,8 +49,9 @@ class RNN(DropIn, nn.RNN):
         strategy: How to run.
 
     Shape:
-        Input ``(time, batch, I)`` or ``(time, I)``; output ``(time, batch, directions * H)``;
-        states ``(num_layers * directions, batch, H)``.
+        input: ``(time, batch, I)`` or ``(time, I)``.
+        output: ``(time, batch, D H)`` with D directions.
+        states: ``(num_layers D, batch, H)``.
 
     Raises:
         ValueError: If the strategy is unknown.

@@ -17,6 +17,8 @@ from byways.regions._domains import WholeSpace, as_domain
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    Texts = NDArray[np.str_]
+
 __all__ = ["Proof", "check_proof"]
 
 _FORMAT = "byways.regions.Proof/1"
@@ -54,10 +56,10 @@ class Proof:
     row: NDArray[np.int32]
     value: NDArray[np.float64]
     value_at: NDArray[np.int64]
-    value_exact: NDArray[np.str_]
+    value_exact: Texts
     points: NDArray[np.float64]
     point_at: NDArray[np.int64]
-    point_exact: NDArray[np.str_]
+    point_exact: Texts
 
     @property
     def regions(self) -> int:
