@@ -104,6 +104,23 @@ def test_workers_go_on_without_a_master(tmp_path: Path, queue: str, programs: Pr
     check(path, 60)
 
 
+@pytest.mark.parametrize("late", [0, 5])
+def test_two_masters_report_the_same(
+    tmp_path: Path, queue: str, late: int, programs: Programs
+) -> None:
+    """The second starts at the same time, or when some tasks are done."""
+    path = tmp_path / "run"
+    first = programs.master(path, queue, 20)
+    programs.worker(path, queue)
+    wait_for(lambda: done(path) >= late)
+    both = [first, programs.master(path, queue, 20)]
+    report = "".join(f"{key} {value}\n" for key, value in sorted(expected(20).items()))
+    for boss in both:
+        assert boss.communicate(timeout=30) == (report, "")
+        assert boss.returncode == 0
+    check(path, 20)
+
+
 def test_a_suspended_worker_wakes_up(tmp_path: Path, programs: Programs) -> None:
     path = tmp_path / "run"
     sleeper = programs.worker(path, "folder", lease=0.5)
