@@ -133,8 +133,10 @@ def _find_context(ref: ContextRef) -> Context | None:
     """Give the context, or None if this process has no way to it."""
     with _lock:
         found = _contexts.get(ref.digest)
-    if found is None:
-        found = _load_context(ref)
+        if found is not None:
+            _contexts.move_to_end(ref.digest)
+            return found
+    found = _load_context(ref)
     if found is not None:
         keep_context(found, ref.digest)
     return found

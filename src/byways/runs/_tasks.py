@@ -24,6 +24,9 @@ Arrays: TypeAlias = "Mapping[str, NDArray[Any]]"
 # One path component on every file system: no separator, no leading dot, no trailing dot.
 _KEY = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,118}[A-Za-z0-9_-])?")
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+# A result is made for every task, and whether an abstract class has an instance takes as long as
+# the rest of a check: the common types go first.
+_REAL, _INTEGRAL, _MAPPING = (float, int, Real), (int, Integral), (dict, Mapping)
 # Kinds of dtype whose bytes mean the same in another process. Objects and records are not among.
 STORABLE_KINDS = frozenset("biufcSUmM?")
 
@@ -78,7 +81,7 @@ class Task:
     def __post_init__(self) -> None:
         check_key(self.key)
         object.__setattr__(self, "payload", _copy_payload(self.payload, self.key))
-        _check_number(self.cost, f'"cost" of task {self.key!r}')
+        _check_number(self.cost, '"cost" of task', self.key)
         if self.cost <= 0:
             raise ValueError(f'"cost" of task {self.key!r} was {self.cost!r}; it must be above 0')
         object.__setattr__(self, "cost", float(self.cost))
@@ -151,7 +154,7 @@ class Result:
 
     def __post_init__(self) -> None:
         check_key(self.key)
-        _check_number(self.seconds, f'"seconds" of result {self.key!r}')
+        _check_number(self.seconds, '"seconds" of result', self.key)
         if self.seconds < 0:
             raise ValueError(
                 f'"seconds" of result {self.key!r} was {self.seconds!r}; it must be >= 0'
@@ -160,7 +163,7 @@ class Result:
         object.__setattr__(self, "counts", _copy_counts(self.counts, self.key))
         object.__setattr__(self, "arrays", _copy_arrays(self.arrays, self.key))
         object.__setattr__(self, "rest", tuple(self.rest))
-        if not all(isinstance(task, Task) for task in self.rest):
+        if self.rest and not all(isinstance(task, Task) for task in self.rest):
             raise TypeError(f'"rest" of result {self.key!r} was {self.rest!r}; it takes tasks')
         if self.rest and not self.complete:
             raise ValueError(
@@ -186,12 +189,16 @@ def check_key(key: object) -> None:
         )
 
 
-def _check_number(value: object, name: str) -> None:
-    """Refuse what is not a finite real number."""
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name} was {value!r}; it must be a number")
-    if not math.isfinite(value):
-        raise ValueError(f"{name} was {value!r}; it must be finite")
+def _check_number(value: object, what: str, key: str, name: str | None = None) -> None:
+    """Refuse what is not a finite real number; text is put together only for an error."""
+    kind: type[Exception] = TypeError
+    need = "a number"
+    if isinstance(value, _REAL) and not isinstance(value, bool):
+        if math.isfinite(value):
+            return
+        kind, need = ValueError, "finite"
+    shown = f"{what} {key!r}" if name is None else f"{what} {key!r}: {name!r}"
+    raise kind(f"{shown} was {value!r}; it must be {need}")
 
 
 def _copy_payload(payload: object, key: str) -> dict[str, JSON]:
@@ -215,14 +222,14 @@ def _copy_payload(payload: object, key: str) -> dict[str, JSON]:
 
 def _copy_counts(counts: object, key: str) -> dict[str, int | float]:
     """Copy counts as plain Python numbers."""
-    if not isinstance(counts, Mapping):
+    if not isinstance(counts, _MAPPING):
         raise TypeError(f'"counts" of result {key!r} was {counts!r}; it must be a dictionary')
     copy: dict[str, int | float] = {}
     for name, value in counts.items():
         if not isinstance(name, str):
             raise TypeError(f'"counts" of result {key!r} has the name {name!r}; it must be a str')
-        _check_number(value, f'"counts" of result {key!r}: {name!r}')
-        copy[name] = int(value) if isinstance(value, Integral) else float(value)
+        _check_number(value, '"counts" of result', key, name)
+        copy[name] = int(value) if isinstance(value, _INTEGRAL) else float(value)
     return copy
 
 

@@ -181,14 +181,17 @@ class Window:
         Where one death ends all workers, the chunks that were lost run one at a time: so only the
         one that kills its worker fails, and not those that shared its fate.
         """
-        lost = self._again[0].losses if self._again else 0
-        suspect_runs = any(chunk.losses for chunk in self._running.values())
-        if self._pool.shared_fate and ((lost and self._running) or suspect_runs):
+        if self._pool.shared_fate and self._must_wait():
             return None
         if self._again:
             return self._again.popleft()
         tasks = self._queue.chunk(self._pool.target, self._most, self._size)
         return _Chunk(tasks) if tasks else None
+
+    def _must_wait(self) -> bool:
+        """Whether a chunk that was lost is running, or is the next and others are running."""
+        lost = self._again[0].losses if self._again else 0
+        return bool(lost and self._running) or any(c.losses for c in self._running.values())
 
     def _wait(self) -> Future[Reply] | None:
         """Wait for a chunk; nothing stays unflushed while workers take their time.
