@@ -31,8 +31,9 @@ class SolveInfo:
 
     Attributes:
         method: The method that ran first.
-        iterations: Affine recurrences that were solved.
-        residuals: The largest residual over its tolerance, at the guess and after each iteration.
+        iterations: Affine recurrences that were solved; with shooting, roll-outs of all chunks.
+        residuals: The largest residual over its tolerance, at the guess and after each iteration;
+            with shooting, the largest jump over its tolerance in each roll-out.
         converged: Whether every sequence met the tolerance by the method itself.
         fallback: What was done for the sequences that did not, in words; empty if nothing.
         fallback_steps: Steps that were computed one by one in the end.

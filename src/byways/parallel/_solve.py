@@ -10,6 +10,7 @@ from torch.utils import _pytree as pytree
 
 from byways.parallel._jacobians import JACOBIANS, dense, diagonal, jacobian_of
 from byways.parallel._newton import TOLERANCES, Iteration, SolveInfo
+from byways.parallel._rollouts import roll_out
 from byways.parallel._scan import solve_affine
 from byways.parallel._scan_checks import check_finite, check_tensor, in_kernel_precision
 
@@ -26,6 +27,7 @@ _METHODS = {
     "quasi": "main-diag",
     "picard": "identity",
     "jacobi": "zero",
+    "shooting": "zero",
     "sequential": "zero",
 }
 _ON_FAILURE = ("fallback", "raise", "return")
@@ -52,7 +54,8 @@ def solve_recurrence(
 
     The trajectory is the root of ``r_t = f(x_t, h_{t-1}) - h_t``. A round evaluates ``f`` at all
     steps at once and solves an affine recurrence ``d_t = A_t d_{t-1} + r_t``; the method says what
-    ``A`` is. Every undamped choice has the first k states right after k rounds. Few rounds are
+    ``A`` is. Every undamped choice has the first k states right after k rounds. Shooting instead
+    guesses the starts of chunks, and has the first k chunks right after k rounds. Few rounds are
     enough where the system forgets (its largest Lyapunov exponent is negative); in a chaotic one
     no method of this kind helps, and two right programs disagree there anyway.
 
@@ -66,15 +69,17 @@ def solve_recurrence(
         h0: The state before the first step.
         params: Other tensors that ``f`` takes and whose gradients are wanted.
         method: ``"newton"`` (the Jacobian), ``"quasi"`` (its diagonal), ``"picard"`` (the identity,
-            for residual chains), ``"jacobi"`` (zero), ``"sequential"`` (step by step), or
-            ``"auto"``: step by step on a CPU, where this wins unless ``f`` is very narrow and T
-            large, and Newton's method elsewhere.
+            for residual chains), ``"jacobi"`` (zero), ``"shooting"`` (about sqrt(T) chunks, rolled
+            out side by side from guessed starts), ``"sequential"`` (step by step), or ``"auto"``:
+            step by step on a CPU, where this wins unless ``f`` is very narrow and T large, and
+            Newton's method elsewhere.
         jacobian: ``"dense"``; ``"diag"`` if it is known to be diagonal; ``"main-diag"``, the
             diagonal of any; ``"probe"``, an estimate of that from one product with random signs; a
             function ``(x, h_before, *params) -> Structure``; or ``"auto"``, by the method.
         bounds: Lowest and highest values that states can have; each round is projected on them.
             This is what keeps Newton's method from overflowing where the guess is poor.
-        tolerance: Absolute and relative, for the residual of each step.
+        tolerance: Absolute and relative, for the residual of each step; with ``"shooting"``, for
+            the jump from the end of a chunk to the start of the next.
         max_steps: Rounds; all that can be needed, T, for ``"jacobi"`` and ``"picard"``, and at most
             100 for the others, if None.
         init: A guess of the states, such as those of the last call; zero if None.
@@ -179,7 +184,13 @@ class _Problem:
             else search.init.detach().to(start).expand_as(empty).clone()
         )
         iteration = self._iteration(search, start, tensors)
-        h, excess = iteration.run(h)
+        if self.info.method == "shooting":
+            guess = None if search.init is None else h
+            h, excess = roll_out(
+                lambda at, state: self.step(tensors, state, at), iteration, guess, steps
+            )
+        else:
+            h, excess = iteration.run(h)
         failed = ~(excess.amax(dim=0) <= 1)
         self.info.converged = not bool(failed.any())
         if self.info.converged or search.on_failure == "return":
@@ -349,7 +360,7 @@ def _chosen(method: str, jacobian: Any, h0: Tensor) -> tuple[str, Any]:
 
 
 def _check_memory(steps: int, start: Tensor, kind: Any, method: str, max_bytes: int | None) -> None:
-    if max_bytes is None or method == "sequential" or callable(kind):
+    if max_bytes is None or method in {"sequential", "shooting"} or callable(kind):
         return
     wide = start.shape[-1] if kind in {"dense", "main-diag"} else 1
     needed = 3 * steps * start.numel() * wide * start.element_size()
