@@ -105,8 +105,11 @@ class TaskQueue:
 
     def finish(self, pairs: list[tuple[Task, Result]], seconds: float) -> None:
         """Take note of what is finished, of the time that it took together, and of what it left."""
-        self._underway.difference_update(task.key for task, _ in pairs)
-        rate = seconds / sum(task.cost for task, _ in pairs)
+        cost = 0.0
+        for task, _ in pairs:
+            self._underway.discard(task.key)
+            cost += task.cost
+        rate = seconds / cost
         self._rate = rate if self._rate is None else self._rate + _NEWEST * (rate - self._rate)
         for _, result in reversed(pairs):
             self._left += reversed(result.rest)
