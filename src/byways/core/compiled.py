@@ -9,7 +9,7 @@ from numba import njit
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["compiled", "entry", "inlined"]
+__all__ = ["compiled", "entry", "inlined", "summing"]
 
 _F = TypeVar("_F", bound="Callable[..., Any]")
 
@@ -31,3 +31,8 @@ def compiled(function: _F) -> _F:
 def inlined(function: _F) -> _F:
     """Compile into each kernel that calls it: handing over tuples of arrays would cost more."""
     return cast("_F", njit(inline="always", **_INNER)(function))
+
+
+def summing(function: _F) -> _F:
+    """Compile sums whose order may be changed: only where the result bears any rounding."""
+    return cast("_F", njit(fastmath={"reassoc", "contract", "nsz"}, **_INNER)(function))

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from byways.regions._compiled import compiled
+from byways.core.compiled import compiled
 
 __all__ = ["copy_dictionary", "descend", "express", "pivot", "prune", "ratio_test", "rebuild"]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from byways.regions._compiled import compiled, inlined
+from byways.core.compiled import compiled, inlined
 from byways.regions._problem import NEGLIGIBLE
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from byways.regions._compiled import compiled, entry, inlined
+from byways.core.compiled import compiled, entry, inlined
 from byways.regions._dictionary import (
     copy_dictionary,
     descend,

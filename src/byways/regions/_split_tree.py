@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from byways.regions._compiled import compiled, entry
+from byways.core.compiled import compiled, entry
 from byways.regions._dictionary import (
     copy_dictionary,
     descend,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from byways.regions._compiled import compiled, entry
+from byways.core.compiled import compiled, entry
 from byways.regions._dictionary import copy_dictionary, descend, express, pivot, ratio_test
 from byways.regions._engine import Order
 from byways.regions._net import Net

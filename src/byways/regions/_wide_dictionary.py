@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from byways.regions._compiled import compiled
+from byways.core.compiled import compiled
 
 __all__ = ["DOUBT", "EMPTY", "FEASIBLE", "copy", "dual", "express", "prune", "refresh"]
 

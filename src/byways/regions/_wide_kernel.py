@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from byways.regions._compiled import compiled, entry, inlined
+from byways.core.compiled import compiled, entry, inlined
 from byways.regions._net import enter_stage
 from byways.regions._problem import NEGLIGIBLE
 from byways.regions._wide_dictionary import (

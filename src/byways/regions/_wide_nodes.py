@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from byways.regions._compiled import compiled
+from byways.core.compiled import compiled
 from byways.regions._wide_dictionary import DOUBT, EMPTY, dual, express
 from byways.regions._wide_oracle import evaluate, improve, newton, radius, slack
 from byways.regions._wide_tree import (

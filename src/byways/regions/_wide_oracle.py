@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from byways.regions._compiled import compiled, summing
+from byways.core.compiled import compiled, summing
 
 __all__ = ["evaluate", "improve", "newton", "radius", "slack"]
 

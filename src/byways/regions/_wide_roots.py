@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from byways.regions._compiled import compiled
+from byways.core.compiled import compiled
 from byways.regions._wide_oracle import evaluate
 from byways.regions._wide_tree import (
     AGE,

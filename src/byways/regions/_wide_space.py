@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from byways.regions._compiled import entry
+from byways.core.compiled import entry
 from byways.regions._wide_oracle import radius
 
 if TYPE_CHECKING:
