@@ -29,6 +29,7 @@ FROZEN = {
     "resume": ["DIRECTORY", *LIMITS, *FILES, "--json", "--debug"],
     "report": ["PLACE", *FILES, "--csv", "--json", "--debug"],
     "worker": ["DIRECTORY", "--queue", "--lease", "--idle", "--debug"],
+    "check": ["NETWORK", "PROOF", *DOMAIN, "--example", "--input-shape", "--json", "--debug"],
     "order": [
         *("NETWORK", "--example", "--input-shape", "--cache", "--method", "--policy"),
         *("--max-steps", "--seed", "--report", "--save", "--plot", "--json", "--debug"),

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Executor, Future
 from typing import Any
 
+from byways.runs import Task
+
 
 class AdversarialExecutor(Executor):
     """Run calls late and shuffled, some twice, and let the first attempt of some fail.
@@ -27,10 +29,10 @@ class AdversarialExecutor(Executor):
         self._random = random.Random(seed)
         self._late = late
         self._pickles = pickles
-        self._waiting: list[tuple[Future[Any], Callable[[], Any]]] = []
+        self._waiting: list[tuple[Future[Any], Callable[[], Any], set[str]]] = []
         self._changed = threading.Condition()
         self._ended = False
-        self._failed: set[bytes] = set()
+        self._lost: set[str] = set()  # keys of tasks that were lost once
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
@@ -44,9 +46,11 @@ class AdversarialExecutor(Executor):
             function, arguments, keywords = pickle.loads(call)
             return pickle.loads(pickle.dumps(function(*arguments, **keywords)))
 
+        lists = [part for part in args if isinstance(part, list | tuple)]
+        keys = {task.key for part in lists for task in part if isinstance(task, Task)}
         with self._changed:
             self.submitted += 1
-            self._waiting.append((future, run))
+            self._waiting.append((future, run, keys))
             self.most_pending = max(self.most_pending, len(self._waiting))
             self._changed.notify()
         return future
@@ -72,12 +76,12 @@ class AdversarialExecutor(Executor):
                 if not self._waiting:
                     continue
                 place = self._random.randrange(len(self._waiting))
-                future, run = self._waiting[place]
-            self._answer(future, run)
+                waiting = self._waiting[place]
+            self._answer(*waiting)
             with self._changed:
-                self._waiting.remove((future, run))
+                self._waiting.remove(waiting)
 
-    def _answer(self, future: Future[Any], run: Callable[[], Any]) -> None:
+    def _answer(self, future: Future[Any], run: Callable[[], Any], keys: set[str]) -> None:
         if not future.set_running_or_notify_cancel():
             return
         chance = self._random.random()
@@ -88,8 +92,9 @@ class AdversarialExecutor(Executor):
         except BaseException as error:
             future.set_exception(error)
             return
-        if chance > 0.8 and self.broken < 3:
+        if chance > 0.8 and self.broken < 3 and not keys & self._lost:
             self.broken += 1
+            self._lost |= keys
             future.set_exception(BrokenExecutor("the adversary lost it"))
         else:
             future.set_result(value)
