@@ -20,11 +20,13 @@ from byways.networks import random_network
 from tests.cli.conftest import Run
 
 DOMAIN = ["--around", "--box", "--clip", "--eps", "--slice", "--vnnlib", "--whole-space"]
-QUESTION = [*DOMAIN, "--example", "--input-shape", "--method", "--solver", "--tolerance"]
+QUESTION = [
+    *(*DOMAIN, "--example", "--input-shape", "--method", "--solver", "--tolerance", "--exact"),
+]
 LIMITS = ["--max-regions", "--time-limit", "--workers", "--queue", "--scheduler"]
 FILES = ["--plot", "--points", "--save"]
 FROZEN = {
-    "regions": ["NETWORK", *QUESTION, *LIMITS, *FILES, "--run-dir", "--json", "--debug"],
+    "regions": ["NETWORK", *QUESTION, *LIMITS, *FILES, "--proof", "--run-dir", "--json", "--debug"],
     "count": ["NETWORK", *QUESTION, *LIMITS, "--run-dir", "--json", "--debug"],
     "resume": ["DIRECTORY", *LIMITS, *FILES, "--json", "--debug"],
     "report": ["PLACE", *FILES, "--csv", "--json", "--debug"],
