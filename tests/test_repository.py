@@ -146,7 +146,7 @@ def test_importing_byways_loads_nothing_heavy() -> None:
 @pytest.mark.budget
 def test_region_worker_loads_no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch")  # without it nothing could be seen here
-    monkeypatch.setattr(_work, "_SMALL_WORK", {"simplex": 1000})  # beyond it, work is handed out
+    monkeypatch.setattr(_work, "_SMALL_WORK", {"vertices": 1000})  # beyond it, work is handed out
     names = "sorted(__import__('sys').modules)"
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         count = count_regions(tent_chain(14), Box([0.0], [1.0]), executor=pool)
