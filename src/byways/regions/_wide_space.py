@@ -31,6 +31,7 @@ __all__ = ["Space", "first_rows", "misfit", "pays"]
 
 MOST_COLUMNS = 31
 _MANY_INPUTS = 24
+_VERY_MANY_INPUTS = 256
 _MOST_ORTHANTS = 20
 _DEPENDENT, _INDEPENDENT = 1e-12, 1e-7  # relative lengths of what a row adds to those before
 
@@ -123,7 +124,10 @@ def pays(problem: Problem, tolerance: float) -> bool:
         return False
     if len(problem.stages[0].bias) > 2 * MOST_COLUMNS or misfit(problem, tolerance):
         return False
-    return Space.of(problem, tolerance).rank * 2 <= problem.dim
+    space = Space.of(problem, tolerance)
+    # Without an apex many nodes need a program: twenty times slower than the simplex walk at 64
+    # inputs. That walk's dictionaries have a column per input, which tells from some hundreds on.
+    return space.rank * 2 <= problem.dim and (space.apex or problem.dim >= _VERY_MANY_INPUTS)
 
 
 @lru_cache(maxsize=4)
