@@ -4,6 +4,7 @@ import itertools
 import json
 import logging
 import shutil
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 import byways
 from byways.core.errors import JournalError, RunMismatchError
-from byways.runs import Result, RunDirectory, run_tasks
+from byways.runs import Result, RunDirectory, Task, run_tasks
 from tests.runs.workloads import Forgetful, Scale, Unsaved, expected, found, make_tasks, multiply
 
 CONTEXT = Scale(3)
@@ -46,6 +47,25 @@ def test_results_come_back_in_the_order_of_their_keys(tmp_path: Path) -> None:
         for key in ["b", "a.1", "c", "a-1", "B", "a"]:
             run.append(Result(key))
         assert [result.key for result in run.results()] == ["B", "a", "a-1", "a.1", "b", "c"]
+
+
+def test_finished_results_are_read_when_asked_for(tmp_path: Path) -> None:
+    with _create(tmp_path / "run") as run:
+        for n in range(2000):
+            rest = [Task(f"{n}-{k}", {"text": "x" * 100}) for k in range(5)]
+            run.append(Result(f"{n}", counts={"n": n}, arrays={"x": np.arange(n % 7)}, rest=rest))
+    tracemalloc.start()
+    with RunDirectory.open(tmp_path / "run") as run:
+        finished = run.finished()
+    held = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert held < 2000 * 500  # a thirtieth of what the results take
+    assert list(map(int, finished)) == list(range(2000))
+    assert finished["8"].counts == {"n": 8}
+    assert finished["8"].arrays is None
+    assert [task.key for task in finished.rest("8")] == [f"8-{k}" for k in range(5)]
+    assert [len(r.arrays["x"]) for r in finished.whole(["9", "3"]) if r.arrays] == [2, 3]
+    assert "2000" not in finished
 
 
 @settings(max_examples=20)

@@ -93,7 +93,8 @@ def test_what_is_left_comes_back_from_the_journal(tmp_path: Path) -> None:
     with RunDirectory.create(tmp_path / "run", **IDENTITY) as run:
         run.append(Result("a", rest=rest))
         run.append(Result("b"))
-        assert run.rests() == {"a": tuple(rest)}
+        finished = run.finished()
+        assert {key: finished.rest(key) for key in finished} == {"a": tuple(rest), "b": ()}
         assert [result.rest for result in run.results()] == [tuple(rest), ()]
 
 
@@ -143,4 +144,4 @@ def test_a_broken_rest_is_named_by_file_and_line(tmp_path: Path) -> None:
         RunDirectory.open(tmp_path / "run") as run,
         pytest.raises(JournalError, match="line 1 is broken"),
     ):
-        run.rests()
+        run.finished()

@@ -29,15 +29,15 @@ from byways.core.errors import RunMismatchError
 from byways.runs._files import sync_directory
 from byways.runs._journal import JournalWriter
 from byways.runs._manifest import Manifest
-from byways.runs._reader import Reader
+from byways.runs._reader import Finished, Reader
 from byways.runs._tail import Tail
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
     from types import TracebackType
     from typing import Self
 
-    from byways.runs._tasks import JSON, Context, Result, StoredContext, Task
+    from byways.runs._tasks import JSON, Context, Result, StoredContext
 
 __all__ = ["RunDirectory", "RunStatus", "worker_name"]
 
@@ -284,14 +284,17 @@ class RunDirectory:
         self.flush()
         return set(self._reader.index())
 
-    def rests(self) -> dict[str, Sequence[Task]]:
-        """Give the tasks that finished ones left to others, by the key of the finished task.
+    def finished(self) -> Finished:
+        """Give the results of the finished tasks by key, without their arrays.
+
+        What is finished later is not among them. Memory holds the keys; a result is read when it
+        is asked for.
 
         Raises:
             JournalError: If a finished line of a journal is broken.
         """
         self.flush()
-        return {entry.key: entry.rest for _, entry in self._reader.entries() if entry.rest}
+        return Finished(self._reader)
 
     def results(self) -> Iterator[Result]:
         """Read all results in the order of their keys.
@@ -304,8 +307,8 @@ class RunDirectory:
         Raises:
             JournalError: If a line or a shard is damaged.
         """
-        self.flush()
-        yield from self._reader.results()
+        finished = self.finished()
+        yield from finished.whole(sorted(finished))
 
     def status(self) -> RunStatus:
         """Sum up what is finished.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,25 +15,27 @@ from byways.runs._shards import ShardReader, decode_record
 from byways.runs._tasks import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import BinaryIO
 
     from numpy.typing import NDArray
 
     from byways.runs._journal import Entry
+    from byways.runs._tasks import Task
 
-__all__ = ["Place", "Reader"]
+__all__ = ["Finished", "Place", "Reader"]
 
 _LOGGER = logging.getLogger("byways.runs")
 _OPEN_FILES = 32
 
 
 class Place(NamedTuple):
-    """Where an entry stands: its journal, line from 1, and offset in bytes."""
+    """Where an entry stands: its journal, line from 1, offset in bytes; whether it has a rest."""
 
     journal: Path
     line: int
     offset: int
+    rest: bool
 
 
 class Reader:
@@ -60,7 +63,7 @@ class Reader:
                 if shard is not None and shard not in known:
                     known[shard] = (self._shards / shard).is_file()
                 if known[shard]:
-                    yield Place(journal, line, offset), entry
+                    yield Place(journal, line, offset, bool(entry.rest)), entry
                 else:
                     missing[shard] = missing.get(shard, 0) + 1
         for shard, tasks in missing.items():
@@ -73,14 +76,13 @@ class Reader:
             index.setdefault(entry.key, place)
         return index
 
-    def results(self) -> Iterator[Result]:
-        """Read all results in the order of their keys."""
-        index = self.index()
+    def results(self, places: Iterable[Place], *, arrays: bool = True) -> Iterator[Result]:
+        """Read the results whose entries are at some places, with or without their arrays."""
         with contextlib.closing(_OpenFiles()) as files:
-            for key in sorted(index):
-                entry = _entry_at(files, index[key])
-                arrays = self._arrays(files, entry)
-                yield Result(key, entry.seconds, entry.counts, arrays, rest=entry.rest)
+            for place in places:
+                entry = _entry_at(files, place)
+                bulk = self._arrays(files, entry) if arrays else None
+                yield Result(entry.key, entry.seconds, entry.counts, bulk, rest=entry.rest)
 
     def result(self, entry: Entry) -> Result:
         """Read the result of one entry, from files as they are now.
@@ -106,6 +108,45 @@ class Reader:
                 "the tasks in it are computed again",
                 path,
             ) from error
+
+
+class Finished(Mapping[str, Result]):
+    """The results that a run directory held at one moment, by their keys, without their arrays.
+
+    Memory holds the keys and where their lines are, some 300 bytes for each; a result is read when
+    it is asked for.
+
+    Args:
+        reader: Reads the directory.
+    """
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._index = reader.index()
+
+    def __getitem__(self, key: str) -> Result:
+        return next(self._reader.results([self._index[key]], arrays=False))
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._index  # without reading it
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._index)
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def rest(self, key: str) -> Sequence[Task]:
+        """Give the tasks that a finished one left to others."""
+        return self[key].rest if self._index[key].rest else ()
+
+    def whole(self, keys: Iterable[str]) -> Iterator[Result]:
+        """Read results with their arrays, one at a time, in the order of the keys.
+
+        Raises:
+            JournalError: If a line or a shard is damaged.
+        """
+        return self._reader.results(self._index[key] for key in keys)
 
 
 def _entry_at(files: _OpenFiles, place: Place) -> Entry:

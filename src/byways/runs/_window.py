@@ -13,7 +13,7 @@ from byways.core.errors import TasksFailedError
 from byways.runs._tasks import Result, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Sequence
     from concurrent.futures import Future
 
     from byways.runs._chunks import Reply
@@ -62,8 +62,7 @@ class TaskQueue:
         if isinstance(tasks, list | tuple):
             _check_unique(tasks)
         self._tasks = iter(tasks)
-        self._done: Collection[str] = journal.done_keys() if journal is not None else ()
-        self._rests = journal.rests() if journal is not None else {}
+        self._finished = journal.finished() if journal is not None else None
         self._ledger = ledger
         self._left: list[Task] = []  # the newest goes first: so few of them wait at a time
         self._underway: set[str] = set()
@@ -78,11 +77,11 @@ class TaskQueue:
             _check_task(task)
             if task.key in self._underway:
                 raise _occurs_twice(task.key)
-            if task.key not in self._done:
+            if self._finished is None or task.key not in self._finished:
                 self._underway.add(task.key)
                 return task
             self._ledger.skip()
-            self._add(self._rests.get(task.key, ()))
+            self._add(self._finished.rest(task.key))
 
     def chunk(self, seconds: float, most: int, chunks: int) -> list[Task]:
         """Take tasks whose predicted time is just above a number of seconds, one at first.
