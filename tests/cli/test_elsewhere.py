@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -110,3 +111,25 @@ def test_a_worker_refuses_wrong_options(run: Run, tmp_path: Path) -> None:
     assert "--lease was 0.0; it must be a positive number of seconds" in done.err
     done = run("worker", tmp_path, "--idle", "0.1")
     assert (done.code, done.err) == (0, "byways: worker finished 0 tasks in 0:00\n")
+
+
+def test_a_report_without_the_secret_says_that_nobody_checked_it(
+    run: Run, network: Path, tmp_path: Path
+) -> None:
+    run_dir = tmp_path / "run"
+    alone = run("count", network, "--box=-1,1", "--json", "--run-dir", run_dir).json
+    (run_dir / "secret").unlink()
+    words = [sys.executable, "-m", "byways.cli"]
+    told = [
+        subprocess.run(
+            [*words, act, run_dir, "--json"], capture_output=True, text=True, check=False
+        )
+        for act in ("report", "resume")
+    ]
+    report, resume = told
+    assert (report.returncode, json.loads(report.stdout)["regions"]) == (0, alone["regions"])
+    assert report.stderr == (
+        f"nobody checked who wrote the results in {run_dir}: its secret cannot be read\n"
+    )
+    assert resume.returncode == 1
+    assert f"{run_dir / 'secret'}" in resume.stderr

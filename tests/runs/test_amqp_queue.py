@@ -22,9 +22,8 @@ def test_foreign_and_hostile_messages_are_refused(
     import pika
 
     path = tmp_path / "run"
-    RunDirectory.create(path, **IDENTITY).close()
+    seal = RunDirectory.create(path, **IDENTITY).seals.messages()
     QueueFolder(path, create=True)
-    seal = Seal.of(path / "queue", "scale-3", create=True)
     forged = Seal(b"guessed", "scale-3").write(Message(Task("n-000001", {"n": 2}), "s"))
     connection, channel = Broker(broker_url, seal.name).open()
     for body in (b"\x80\x04.", b"x" * (2 << 20), forged, b'{"key":"../../x"}'):
@@ -73,7 +72,7 @@ def test_a_finished_queue_leaves_nothing_at_the_broker(broker_url: str, tmp_path
 
     with workers(tmp_path / "run", broker_url, 2):
         master(tmp_path / "run", broker_url, 5)
-    name = Seal.of(tmp_path / "run" / "queue", "scale-3", create=False).name
+    name = RunDirectory.open(tmp_path / "run").seals.messages().name
     connection = pika.BlockingConnection(pika.URLParameters(broker_url))
     with pytest.raises(pika.exceptions.ChannelClosedByBroker, match="NOT_FOUND"):
         connection.channel().queue_declare(name, passive=True)
@@ -86,8 +85,8 @@ def test_a_message_that_was_delivered_again_is_not_computed_again(
     path = tmp_path / "run"
     with RunDirectory.create(path, **IDENTITY) as run:
         run.append(multiply(CONTEXT, make_tasks(1)[0]))
+        seal = run.seals.messages()
     QueueFolder(path, create=True)
-    seal = Seal.of(path / "queue", "scale-3", create=True)
     connection, channel = Broker(broker_url, seal.name).open()
     text = seal.write(Message(make_tasks(1)[0], "s", again=True))
     channel.basic_publish("", seal.name, text)

@@ -23,8 +23,8 @@ def folder(tmp_path: Path) -> QueueFolder:
 
 
 @pytest.fixture
-def seal(folder: QueueFolder) -> Seal:
-    return Seal.of(folder.path, "run", create=True)
+def seal() -> Seal:
+    return Seal(b"secret", "run")
 
 
 def open_inbox(folder: QueueFolder, seal: Seal, lease: float = 60.0) -> FolderInbox:

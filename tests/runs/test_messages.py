@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import pickle
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -77,17 +76,3 @@ def test_large_messages_are_refused_on_both_sides() -> None:
         SEAL.write(Message(Task("big", {"x": "x" * LARGEST}), "session"))
     with pytest.raises(ValueError, match="it has 1048577 bytes"):
         SEAL.read(b" " * (LARGEST + 1))
-
-
-def test_a_run_has_one_secret_that_only_its_owner_reads(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        Seal.of(tmp_path, "run", create=False)
-    first, second = (Seal.of(tmp_path, "run", create=True) for _ in range(2))
-    third = Seal.of(tmp_path, "run", create=False)
-    message = Message(TASK, "session")
-    assert second.read(first.write(message)) == third.read(first.write(message)) == message
-    assert (tmp_path / "secret").stat().st_mode & 0o077 == 0
-    assert [path.name for path in tmp_path.iterdir()] == ["secret"]
-    assert first.name == third.name
-    (tmp_path / "other").mkdir()
-    assert Seal.of(tmp_path / "other", "run", create=True).name != first.name

@@ -4,6 +4,7 @@
 
     RUN/manifest.json           written once: format, pass, parameters, digest of the context
     RUN/context.npz             the context, by its own ``save``
+    RUN/secret                  seals the lines of the journals
     RUN/journal/WORKER.jsonl    one line for each finished task, one writer for each file
     RUN/shards/WORKER-000.npz   the arrays of many results
 
@@ -15,21 +16,18 @@ a task twice, and it is counted once.
 from __future__ import annotations
 
 import contextlib
-import importlib
-import json
-import os
-import re
 import secrets
-import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from byways.core.errors import RunMismatchError
 from byways.runs._files import sync_directory
-from byways.runs._journal import JournalWriter
+from byways.runs._journal import JournalWriter, worker_name
 from byways.runs._manifest import Manifest
 from byways.runs._reader import Finished, Reader
+from byways.runs._seals import RunSeals
+from byways.runs._secret import SECRET, Secret
 from byways.runs._tail import Tail
 
 if TYPE_CHECKING:
@@ -39,7 +37,7 @@ if TYPE_CHECKING:
 
     from byways.runs._tasks import JSON, Context, Result, StoredContext
 
-__all__ = ["RunDirectory", "RunStatus", "worker_name"]
+__all__ = ["RunDirectory", "RunStatus"]
 
 _MANIFEST, _CONTEXT, _JOURNAL, _SHARDS = "manifest.json", "context.npz", "journal", "shards"
 _C = TypeVar("_C", bound="Context")
@@ -72,6 +70,10 @@ class RunDirectory:
     that names the file. Delete the damaged shard or line and resume: a task whose line or shard is
     missing counts as not done, and is computed again.
 
+    Each line is sealed with a secret of the run. One that somebody else wrote or changed is
+    refused, and a log says so; its task counts as not done. Who cannot read the secret can read
+    the results, unchecked.
+
     Example:
         >>> import tempfile, byways as bw
         >>> from byways.runs import Result, RunDirectory
@@ -91,7 +93,8 @@ class RunDirectory:
     def __init__(self, path: Path, manifest: Manifest) -> None:
         self._path = path
         self._manifest = manifest
-        self._reader = Reader(path / _JOURNAL, path / _SHARDS)
+        self._seals = RunSeals(path, manifest)
+        self._reader = Reader(path / _JOURNAL, path / _SHARDS, self._seals.results)
         self._writer: JournalWriter | None = None
         self._closed = False
 
@@ -123,7 +126,7 @@ class RunDirectory:
             ValueError: If the parameters contain a number that is not finite.
         """
         root = Path(path).absolute()
-        asked = _describe(pass_name, parameters, context)
+        asked = Manifest.of(pass_name, parameters, context)
         _check_free(root)
         for folder in (root, root / _JOURNAL, root / _SHARDS):
             folder.mkdir(parents=True, exist_ok=True)
@@ -133,6 +136,7 @@ class RunDirectory:
             draft.replace(root / _CONTEXT)
         finally:
             draft.unlink(missing_ok=True)
+        asked = asked.sealed(Secret.make(root))
         asked.write(root / _MANIFEST)  # last: a directory with a manifest is complete
         sync_directory(root)
         return cls(root, asked)
@@ -153,7 +157,8 @@ class RunDirectory:
         Raises:
             FileNotFoundError: If it is not a run directory.
             JournalError: If its manifest is damaged.
-            RunMismatchError: If a newer version of the package wrote it.
+            RunMismatchError: If a newer version of the package wrote it, or its manifest or secret
+                was changed.
         """
         root = Path(path).absolute()
         if not (root / _MANIFEST).is_file():
@@ -186,6 +191,7 @@ class RunDirectory:
         Raises:
             FileExistsError: If the directory is in use by other files.
             JournalError: If its manifest is damaged.
+            PermissionError: If its secret is not ours to read.
             RunMismatchError: If it belongs to another pass, context or parameters; the message
                 names the field and both values.
         """
@@ -197,13 +203,19 @@ class RunDirectory:
             if not (root / _MANIFEST).is_file():
                 _check_free(root)
         found = cls.open(root)
-        found._manifest.compare(_describe(pass_name, parameters, context), root)
+        found._manifest.compare(Manifest.of(pass_name, parameters, context), root)
+        found.seals.require()
         return found
 
     @property
     def path(self) -> Path:
         """The directory."""
         return self._path
+
+    @property
+    def seals(self) -> RunSeals:
+        """The seals of the run."""
+        return self._seals
 
     @property
     def context_path(self) -> Path:
@@ -252,12 +264,15 @@ class RunDirectory:
             result: A result; a second one with the same key is ignored when reading.
 
         Raises:
+            OSError: If it cannot be written, or its secret not be read.
             ValueError: If the directory was closed.
         """
         if self._closed:
             raise ValueError(f"{self._path} was closed; open it again to append results")
         if self._writer is None:
-            self._writer = JournalWriter(self._path / _JOURNAL, self._path / _SHARDS, worker_name())
+            self._seals.require()
+            folders = self._path / _JOURNAL, self._path / _SHARDS
+            self._writer = JournalWriter(*folders, worker_name(), self._seals.results)
         self._writer.append(result)
 
     def flush(self) -> None:
@@ -273,7 +288,7 @@ class RunDirectory:
 
     def follow(self) -> Tail:
         """Follow the results of all writers, from the first on."""
-        return Tail(self._path / _JOURNAL, self._path / _SHARDS)
+        return Tail(self._path / _JOURNAL, self._path / _SHARDS, self._seals.results)
 
     def done_keys(self) -> set[str]:
         """Give the keys of the finished tasks.
@@ -348,28 +363,6 @@ class RunDirectory:
         return f"RunDirectory({str(self._path)!r})"
 
 
-def _describe(pass_name: str, parameters: Mapping[str, JSON], context: StoredContext) -> Manifest:
-    """Give the manifest of a run, its parameters as they come back from JSON."""
-    for method in ("digest", "save"):
-        if not callable(getattr(context, method, None)):
-            raise TypeError(
-                f'"context" was {context!r}; a context in a run directory needs the method '
-                f'"{method}"'
-            )
-    if not isinstance(pass_name, str):
-        raise TypeError(f'"pass_name" was {pass_name!r}; it must be a str')
-    try:
-        plain = json.loads(json.dumps(dict(parameters), allow_nan=False))
-    except (TypeError, ValueError) as error:
-        raise type(error)(
-            f'"parameters" was {parameters!r}, which is not JSON: {error}; it takes text, finite '
-            "numbers, booleans, None, lists and dictionaries"
-        ) from error
-    # Imported by name: the façade mentions every pass, and runs must not depend on passes.
-    version = importlib.import_module("byways").__version__
-    return Manifest(pass_name, plain, context.digest(), version)
-
-
 def _check_free(root: Path) -> None:
     """Refuse a directory that holds a run or other files; remains of a failed start are fine."""
     if not root.is_dir():
@@ -378,7 +371,7 @@ def _check_free(root: Path) -> None:
         raise FileExistsError(
             f"{str(root)!r} holds a run already; open it, or use create_or_resume to go on with it"
         )
-    ours = {_JOURNAL, _SHARDS, _CONTEXT}
+    ours = {_JOURNAL, _SHARDS, _CONTEXT, SECRET}
     foreign = [path.name for path in root.iterdir() if path.name not in ours]
     foreign = [name for name in foreign if not name.startswith(".")]
     foreign += [path.name for path in root.glob(f"{_JOURNAL}/*")]
@@ -387,9 +380,3 @@ def _check_free(root: Path) -> None:
             f"{str(root)!r} has no {_MANIFEST} but holds {min(foreign)!r}; a new run needs a "
             "directory that is empty or not there yet"
         )
-
-
-def worker_name() -> str:
-    """Give a name that no other writer has: host, process and a random number."""
-    host = re.sub(r"[^A-Za-z0-9-]+", "-", socket.gethostname())[:60].strip("-") or "host"
-    return f"{host}-{os.getpid()}-{secrets.token_hex(4)}"

@@ -2,7 +2,6 @@
 
 ::
 
-    RUN/queue/secret               seals the messages
     RUN/queue/tasks/KEY.json       a message; it is removed when the result of its task is on disk
     RUN/queue/claims/KEY           made with O_EXCL by the worker that does the task
     RUN/queue/failed/KEY.json      why a task cannot be done
@@ -31,7 +30,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from byways.runs._files import name_file, write_atomically
-from byways.runs._messages import LARGEST, SECRET, Message
+from byways.runs._messages import LARGEST, Message
 from byways.runs._tasks import check_key
 
 if TYPE_CHECKING:
@@ -82,9 +81,9 @@ class QueueFolder:
                 folder.mkdir(parents=True, exist_ok=True)
 
     @property
-    def has_secret(self) -> bool:
+    def ready(self) -> bool:
         """Whether a master was here, now or before."""
-        return (self.path / SECRET).is_file()
+        return self.partial.is_dir()  # it is made last
 
     @property
     def finished(self) -> bool:

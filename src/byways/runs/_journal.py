@@ -7,27 +7,33 @@ not there. A process that dies may leave an unfinished last line: it has no newl
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import re
+import secrets
+import socket
 import threading
 import time
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from byways.core.errors import JournalError
 from byways.runs._files import name_file, sync_directory
+from byways.runs._secret import UNSEALED
 from byways.runs._shards import ShardWriter, encode_record
 from byways.runs._tasks import Task, check_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from byways.runs._secret import LineSeal
     from byways.runs._tasks import Result
 
-__all__ = ["Entry", "JournalWriter", "parse_entry", "read_journal"]
+__all__ = ["Entry", "JournalWriter", "parse_entry", "read_journal", "worker_name"]
+
+_LOGGER = logging.getLogger("byways.runs")
 
 FLUSH_BYTES = 8 << 20
 FLUSH_SECONDS = 1.0
@@ -50,7 +56,8 @@ class Entry:
         shard: File name of the shard with its arrays, None if it has none.
         offset: First byte of its record among the shard's records.
         length: Number of bytes of its record.
-        crc: CRC-32 of its record.
+        crc: CRC-32 of its record, in a journal without seals.
+        sha256: SHA-256 of its record, in a journal with seals.
         rest: Tasks that it left to others.
     """
 
@@ -61,17 +68,19 @@ class Entry:
     offset: int = 0
     length: int = 0
     crc: int = 0
+    sha256: str = ""
     rest: Sequence[Task] = ()
 
 
 def parse_entry(line: bytes) -> Entry:
-    """Read one line of a journal.
+    """Read one line of a journal; whether its seal holds is another question.
 
     Raises:
         ValueError: If the line is not a journal's line.
     """
     try:
         fields = json.loads(line)
+        fields.pop("seal", None)
         fields["rest"] = tuple([Task(**task) for task in fields.get("rest", ())])
         entry = Entry(**fields)
         check_key(entry.key)
@@ -88,14 +97,21 @@ def parse_entry(line: bytes) -> Entry:
         raise ValueError(f"{entry.shard!r} is not the name of a shard")
     if not all(type(n) is int and n >= 0 for n in (entry.offset, entry.length, entry.crc)):
         raise ValueError("the place of its record is not three whole numbers")
+    if not isinstance(entry.sha256, str):
+        raise ValueError("the SHA-256 of its record is not a text")
     return entry
 
 
-def read_journal(path: Path, number: int = 1, offset: int = 0) -> Iterator[tuple[int, int, Entry]]:
-    """Read a journal, also while it grows; an unfinished last line is dropped.
+def read_journal(
+    path: Path, seal: LineSeal = UNSEALED, number: int = 1, offset: int = 0
+) -> Iterator[tuple[int, int, Entry]]:
+    """Read a journal, also while it grows.
+
+    An unfinished last line is dropped; a line that is not ours is refused, and a log says so.
 
     Args:
         path: The journal.
+        seal: Tells which lines are ours.
         number: Number of the first line to read, counted from 1.
         offset: Where that line begins.
 
@@ -105,11 +121,12 @@ def read_journal(path: Path, number: int = 1, offset: int = 0) -> Iterator[tuple
     Raises:
         JournalError: If a finished line is broken.
     """
+    refused: list[int] = []
     with path.open("rb") as stream:
         stream.seek(offset)
         for number, line in enumerate(stream, number):  # noqa: B020  one name for one thing
             if not line.endswith(b"\n"):
-                return
+                break
             try:
                 entry = parse_entry(line)
             except ValueError as error:
@@ -119,8 +136,25 @@ def read_journal(path: Path, number: int = 1, offset: int = 0) -> Iterator[tuple
                     path,
                     number,
                 ) from error
-            yield number, offset, entry
+            if seal.holds(line):
+                yield number, offset, entry
+            else:
+                refused.append(number)
             offset += len(line)
+    if refused:
+        _LOGGER.warning(
+            "refused %d results in %s, the first in line %d: they are not sealed with the secret "
+            "of this run, so somebody else wrote or changed them; their tasks count as not done",
+            len(refused),
+            path,
+            refused[0],
+        )
+
+
+def worker_name() -> str:
+    """Give a name that no other writer has: host, process and a random number."""
+    host = re.sub(r"[^A-Za-z0-9-]+", "-", socket.gethostname())[:60].strip("-") or "host"
+    return f"{host}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
 class JournalWriter:
@@ -135,9 +169,13 @@ class JournalWriter:
         journals: Folder of the journals.
         shards: Folder of the shards.
         worker: Name that no other writer of this run has or had.
+        seal: Closes the lines.
     """
 
-    def __init__(self, journals: Path, shards: Path, worker: str) -> None:
+    def __init__(
+        self, journals: Path, shards: Path, worker: str, seal: LineSeal = UNSEALED
+    ) -> None:
+        self._seal = seal
         self.path = journals / f"{worker}.jsonl"
         self._handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o666)
         self._shards = ShardWriter(shards, worker)
@@ -169,12 +207,12 @@ class JournalWriter:
         if result.rest:
             line += f',"rest":[{",".join([task.to_json() for task in result.rest])}]'
         if result.arrays is None:
-            return f"{line}}}\n".encode()
+            return self._seal.close(line)
         record = encode_record(result.key, result.arrays)
         self._waiting += len(record)
         place = f'"offset":{self._shards.add(record)},"length":{len(record)}'
-        shard = f'"shard":"{self._shards.name}",{place},"crc":{zlib.crc32(record)}'
-        return f"{line},{shard}}}\n".encode()
+        shard = f'"shard":"{self._shards.name}",{place},{self._seal.mark(record)}'
+        return self._seal.close(f"{line},{shard}")
 
     def flush(self) -> None:
         """Hand everything to the operating system, and make it durable if that is due."""

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import hmac
+import importlib
 import json
 import os
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from byways.core.errors import JournalError, RunMismatchError
 from byways.runs._files import move_to_free_name
 from byways.runs._tasks import JSON
 
+if TYPE_CHECKING:
+    from byways.runs._secret import Secret
+    from byways.runs._tasks import StoredContext
+
 __all__ = ["FORMAT", "Manifest"]
 
-FORMAT = 1
+FORMAT = 2
+_UNSEALED = 1  # the format before results were sealed
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +36,59 @@ class Manifest:
             rule of the tasks.
         context_digest: Digest of the context.
         version: Version of the package that made the directory; noted, not compared.
+        seal: Shows who knows the secret of the run that all this is as it was; None in a directory
+            of a time when results were not sealed.
     """
 
     pass_name: str
     parameters: Mapping[str, JSON]
     context_digest: str
     version: str
+    seal: str | None = None
+
+    @classmethod
+    def of(cls, pass_name: str, parameters: Mapping[str, JSON], context: StoredContext) -> Manifest:
+        """Describe a run, its parameters as they come back from JSON.
+
+        Raises:
+            TypeError: If the context cannot be saved, or the parameters are not JSON.
+            ValueError: If the parameters contain a number that is not finite.
+        """
+        for method in ("digest", "save"):
+            if not callable(getattr(context, method, None)):
+                raise TypeError(
+                    f'"context" was {context!r}; a context in a run directory needs the method '
+                    f'"{method}"'
+                )
+        if not isinstance(pass_name, str):
+            raise TypeError(f'"pass_name" was {pass_name!r}; it must be a str')
+        try:
+            plain = json.loads(json.dumps(dict(parameters), allow_nan=False))
+        except (TypeError, ValueError) as error:
+            raise type(error)(
+                f'"parameters" was {parameters!r}, which is not JSON: {error}; it takes text, '
+                "finite numbers, booleans, None, lists and dictionaries"
+            ) from error
+        # Imported by name: the façade mentions every pass, and runs must not depend on passes.
+        version = importlib.import_module("byways").__version__
+        return cls(pass_name, plain, context.digest(), version)
+
+    @property
+    def content(self) -> bytes:
+        """What is sealed, in bytes that are the same after reading and writing it again."""
+        fields = [self.version, self.pass_name, self.parameters, self.context_digest]
+        return json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()
+
+    def sealed(self, secret: Secret) -> Manifest:
+        """Give the same manifest with its seal."""
+        return replace(self, seal=secret.derive("manifest", self.content).hex())
+
+    def holds(self, secret: Secret) -> bool:
+        """Tell whether the seal was made with a secret."""
+        seal = secret.derive("manifest", self.content)
+        return self.seal is not None and hmac.compare_digest(
+            self.seal.encode(), seal.hex().encode()
+        )
 
     def write(self, path: Path) -> None:
         """Put the manifest in place, unless there is one already.
@@ -43,12 +97,14 @@ class Manifest:
             FileExistsError: If there is one already.
         """
         fields = {
-            "format": FORMAT,
+            "format": _UNSEALED if self.seal is None else FORMAT,
             "version": self.version,
             "pass": self.pass_name,
             "parameters": self.parameters,
             "context": self.context_digest,
         }
+        if self.seal is not None:
+            fields["seal"] = self.seal
         text = json.dumps(fields, indent=2, sort_keys=True, allow_nan=False) + "\n"
         draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
         try:
@@ -77,12 +133,15 @@ class Manifest:
                     f'{path} has "format" {number}, this version of byways reads up to {FORMAT}; '
                     "install a newer byways, or use another directory"
                 )
-            found = cls(fields["pass"], fields["parameters"], fields["context"], fields["version"])
-            texts = (found.pass_name, found.context_digest, found.version)
+            seal = None if number == _UNSEALED else fields["seal"]
+            found = cls(
+                fields["pass"], fields["parameters"], fields["context"], fields["version"], seal
+            )
+            texts = (found.pass_name, found.context_digest, found.version, seal or "")
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             line = getattr(error, "lineno", 1)
             raise JournalError(f"{path} is damaged: {error!r}", path, line) from error
-        whole = number == FORMAT and isinstance(found.parameters, dict)
+        whole = type(number) is int and 1 <= number <= FORMAT and isinstance(found.parameters, dict)
         if not whole or not all(isinstance(text, str) for text in texts):
             raise JournalError(f"{path} is damaged: its fields are not those of a run", path, 1)
         return found

@@ -1,32 +1,23 @@
 """What travels in a queue: a task as JSON, sealed with the secret of its run.
 
-A worker does what a message says, so it must know who wrote it. The secret lies in the run
-directory: whoever may read that directory may hand out work, and a stranger at the broker may not.
+A worker does what a message says, so it must know who wrote it: whoever may read the secret in the
+run directory may hand out work, and a stranger at the broker may not.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import hmac
 import json
-import os
-import secrets
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from byways.runs._files import move_to_free_name
 from byways.runs._tasks import Task
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-__all__ = ["LARGEST", "SECRET", "Message", "Seal"]
+__all__ = ["LARGEST", "Message", "Seal"]
 
 # Bytes of a message. A task is some hundred bytes; whatever is larger is no task.
 LARGEST = 1 << 20
 _FIELDS = {"session", "again", "task", "seal"}
-SECRET = "secret"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,24 +46,6 @@ class Seal:
     def __init__(self, secret: bytes, run: str) -> None:
         self._secret = secret
         self._run = run
-
-    @classmethod
-    def of(cls, folder: Path, run: str, *, create: bool) -> Seal:
-        """Use the secret in the folder of a queue.
-
-        Raises:
-            FileNotFoundError: If there is none and none shall be made.
-        """
-        path = folder / SECRET
-        if create and not path.exists():
-            draft = folder / f".{SECRET}.{secrets.token_hex(4)}.part"
-            handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(handle, "w") as stream:
-                stream.write(secrets.token_hex(32))
-            with contextlib.suppress(FileExistsError):  # another master was faster: its secret
-                move_to_free_name(draft, path)
-            draft.unlink(missing_ok=True)
-        return cls(path.read_bytes(), run)
 
     @property
     def name(self) -> str:

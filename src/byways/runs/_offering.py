@@ -16,7 +16,6 @@ from byways.core.errors import TasksFailedError
 from byways.runs._amqp import AmqpOutbox, Broker, is_amqp
 from byways.runs._chunks import Reply
 from byways.runs._folder import FolderOutbox, QueueFolder
-from byways.runs._messages import Seal
 from byways.runs._tail import Tail
 
 if TYPE_CHECKING:
@@ -97,11 +96,11 @@ class QueuePool:
 
     def __init__(self, queue: str, journal: RunDirectory) -> None:
         self._over = threading.Event()
+        seal = journal.seals.messages()
+        resumed = QueueFolder(journal.path).ready
         self._folder = QueueFolder(journal.path, create=True)
-        resumed = self._folder.has_secret
         self._folder.finished = False
         session = secrets.token_hex(8)
-        seal = Seal.of(self._folder.path, journal.context_digest, create=True)
         self._outbox: _Outbox
         if queue == "folder":
             self._outbox = FolderOutbox(self._folder, seal, session)
@@ -110,7 +109,7 @@ class QueuePool:
             self._outbox = AmqpOutbox(broker, seal, session, self._over, again=resumed)
         self._whole = journal.follow()
         self._partial_folder = self._folder.partial / session
-        self._partial = Tail(*self._folder.partial_folders(session))
+        self._partial = Tail(*self._folder.partial_folders(session), journal.seals.partial(session))
         self._submitted: SimpleQueue[tuple[Task, Future[Reply]]] = SimpleQueue()
         self._waiting: dict[str, tuple[Task, Future[Reply]]] = {}
         self._early: dict[str, tuple[Tail, Entry]] = {}  # results that nobody waits for yet

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from byways.core.errors import JournalError
 from byways.runs._journal import parse_entry, read_journal
+from byways.runs._secret import UNSEALED
 from byways.runs._shards import ShardReader, decode_record
 from byways.runs._tasks import Result
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from byways.runs._journal import Entry
+    from byways.runs._secret import LineSeal
     from byways.runs._tasks import Task
 
 __all__ = ["Finished", "Place", "Reader"]
@@ -44,11 +46,13 @@ class Reader:
     Args:
         journals: Folder of the journals.
         shards: Folder of the shards.
+        seal: Tells which lines are ours.
     """
 
-    def __init__(self, journals: Path, shards: Path) -> None:
+    def __init__(self, journals: Path, shards: Path, seal: LineSeal = UNSEALED) -> None:
         self._journals = journals
         self._shards = shards
+        self._seal = seal
 
     def entries(self) -> Iterator[tuple[Place, Entry]]:
         """Read everything that counts as done, duplicates included.
@@ -58,7 +62,7 @@ class Reader:
         known: dict[str | None, bool] = {None: True}
         missing: dict[str | None, int] = {}
         for journal in sorted(self._journals.glob("*.jsonl")):
-            for line, offset, entry in read_journal(journal):
+            for line, offset, entry in read_journal(journal, self._seal):
                 shard = entry.shard
                 if shard is not None and shard not in known:
                     known[shard] = (self._shards / shard).is_file()
@@ -76,11 +80,13 @@ class Reader:
             index.setdefault(entry.key, place)
         return index
 
-    def results(self, places: Iterable[Place], *, arrays: bool = True) -> Iterator[Result]:
-        """Read the results whose entries are at some places, with or without their arrays."""
+    def results(
+        self, places: Iterable[tuple[str, Place]], *, arrays: bool = True
+    ) -> Iterator[Result]:
+        """Read the results whose keys and places are given, with or without their arrays."""
         with contextlib.closing(_OpenFiles()) as files:
-            for place in places:
-                entry = _entry_at(files, place)
+            for key, place in places:
+                entry = self._entry_at(files, key, place)
                 bulk = self._arrays(files, entry) if arrays else None
                 yield Result(entry.key, entry.seconds, entry.counts, bulk, rest=entry.rest)
 
@@ -94,13 +100,30 @@ class Reader:
             arrays = self._arrays(files, entry)
             return Result(entry.key, entry.seconds, entry.counts, arrays, rest=entry.rest)
 
+    def _entry_at(self, files: _OpenFiles, key: str, place: Place) -> Entry:
+        """Read one line of a journal again."""
+        stream = files.journal(place.journal)
+        stream.seek(place.offset)
+        line = stream.readline()
+        try:
+            entry = parse_entry(line)
+            if entry.key != key or not self._seal.holds(line):
+                raise ValueError(f"it is not what was sealed there for task {key!r}")
+        except ValueError as error:
+            raise JournalError(
+                f"{place.journal}, line {place.line} changed while it was read: {error}",
+                place.journal,
+                place.line,
+            ) from error
+        return entry
+
     def _arrays(self, files: _OpenFiles, entry: Entry) -> dict[str, NDArray[Any]] | None:
         """Read and check the arrays of one entry."""
         if entry.shard is None:
             return None
         path = self._shards / entry.shard
         try:
-            record = files.shard(path).read(entry.offset, entry.length, entry.crc)
+            record = files.shard(path).read(entry.offset, entry.length, entry.sha256 or entry.crc)
             return decode_record(record, entry.key)
         except (ValueError, FileNotFoundError) as error:
             raise JournalError(
@@ -125,7 +148,7 @@ class Finished(Mapping[str, Result]):
         self._index = reader.index()
 
     def __getitem__(self, key: str) -> Result:
-        return next(self._reader.results([self._index[key]], arrays=False))
+        return next(self._reader.results([(key, self._index[key])], arrays=False))
 
     def __contains__(self, key: object) -> bool:
         return key in self._index  # without reading it
@@ -146,21 +169,7 @@ class Finished(Mapping[str, Result]):
         Raises:
             JournalError: If a line or a shard is damaged.
         """
-        return self._reader.results(self._index[key] for key in keys)
-
-
-def _entry_at(files: _OpenFiles, place: Place) -> Entry:
-    """Read one line of a journal again."""
-    stream = files.journal(place.journal)
-    stream.seek(place.offset)
-    try:
-        return parse_entry(stream.readline())
-    except ValueError as error:
-        raise JournalError(
-            f"{place.journal}, line {place.line} changed while it was read: {error}",
-            place.journal,
-            place.line,
-        ) from error
+        return self._reader.results((key, self._index[key]) for key in keys)
 
 
 class _OpenFiles:

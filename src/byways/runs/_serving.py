@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from byways.runs._amqp import AmqpInbox, Broker
 from byways.runs._chunks import run_task
-from byways.runs._directory import RunDirectory, worker_name
+from byways.runs._directory import RunDirectory
 from byways.runs._folder import FolderInbox, QueueFolder
-from byways.runs._journal import JournalWriter
-from byways.runs._messages import Seal
+from byways.runs._journal import JournalWriter, worker_name
 from byways.runs._offering import check_queue
 from byways.runs._tasks import Context, Result, Task
 
@@ -89,7 +88,7 @@ def serve_queue(
     if not _wait_for(folder, idle):
         return 0
     with RunDirectory.open(path) as run:
-        seal = Seal.of(folder.path, run.context_digest, create=False)
+        seal = run.seals.messages()
         worker = _Worker(run, folder, work, run.load_context(load), retries, listener)
         inbox: _Inbox
         if queue == "folder":
@@ -105,7 +104,7 @@ def serve_queue(
 def _wait_for(folder: QueueFolder, idle: float | None) -> bool:
     """Wait until a master has made the queue; False if none did in time."""
     end = None if idle is None else time.monotonic() + idle
-    while not folder.has_secret:
+    while not folder.ready:
         if end is not None and time.monotonic() > end:
             return False
         time.sleep(_LOOK_SECONDS)
@@ -186,7 +185,8 @@ class _Worker:
         """Write what a limit cut short where only the master of this session looks."""
         if not (self._folder.partial / session).is_dir():
             return  # that master has left
-        writer = JournalWriter(*self._folder.partial_folders(session), worker_name())
+        folders, seal = self._folder.partial_folders(session), self._run.seals.partial(session)
+        writer = JournalWriter(*folders, worker_name(), seal)
         try:
             writer.append(result)
         finally:

@@ -1,4 +1,4 @@
-"""Shards: many results' arrays in one ``.npz`` file, each readable alone and checked by a CRC.
+"""Shards: many results' arrays in one ``.npz`` file, each readable alone and checked by a checksum.
 
 A shard holds one array of bytes, ``records``. A record is a header (its length in 4 bytes, then
 JSON: key and [name, dtype, shape] of each array) followed by the arrays' bytes in C order. The
@@ -7,6 +7,7 @@ file is not compressed, so that a record is found by its offset without reading 
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import math
@@ -170,8 +171,8 @@ class ShardReader:
         """Close the file."""
         self._stream.close()
 
-    def read(self, offset: int, length: int, crc: int) -> bytes:
-        """Read the record at an offset and compare its checksum.
+    def read(self, offset: int, length: int, mark: int | str) -> bytes:
+        """Read the record at an offset and compare its CRC-32 (a number) or SHA-256 (a text).
 
         Raises:
             ValueError: If the record is not there, or its checksum is wrong.
@@ -180,7 +181,8 @@ class ShardReader:
             raise ValueError(f"it has {self._size} bytes of records, {offset + length} are needed")
         self._stream.seek(self._start + offset)
         record = self._stream.read(length)
-        if len(record) != length or zlib.crc32(record) != crc:
+        found = zlib.crc32(record) if type(mark) is int else hashlib.sha256(record).hexdigest()
+        if len(record) != length or found != mark:
             raise ValueError(f"the checksum of bytes {offset} to {offset + length} is wrong")
         return record
 

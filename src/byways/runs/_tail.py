@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 from byways.core.errors import JournalError
 from byways.runs._journal import read_journal
 from byways.runs._reader import Reader
+from byways.runs._secret import UNSEALED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from byways.runs._journal import Entry
+    from byways.runs._secret import LineSeal
     from byways.runs._tasks import Result
 
 __all__ = ["Tail"]
@@ -28,11 +30,13 @@ class Tail:
     Args:
         journals: Folder of the journals.
         shards: Folder of the shards.
+        seal: Tells which lines are ours.
     """
 
-    def __init__(self, journals: Path, shards: Path) -> None:
+    def __init__(self, journals: Path, shards: Path, seal: LineSeal = UNSEALED) -> None:
         self._journals = journals
-        self._reader = Reader(journals, shards)
+        self._seal = seal
+        self._reader = Reader(journals, shards, seal)
         self._last: dict[str, tuple[int, int, int]] = {}  # size, number and offset of a line
         self._doubts: dict[str, float] = {}
 
@@ -48,7 +52,7 @@ class Tail:
             if size == seen:
                 continue
             self._last[path.name] = size, last, start
-            for number, offset, entry in read_journal(path, max(last, 1), start):
+            for number, offset, entry in read_journal(path, self._seal, max(last, 1), start):
                 if number > last:
                     self._last[path.name] = size, number, offset
                     yield entry
