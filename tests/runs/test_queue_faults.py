@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from byways.core.errors import JournalError
-from byways.runs import RunDirectory, _tail, run_tasks
+from byways.runs import RunDirectory, _amqp, _tail, run_tasks
 from tests.runs.broker import Broker, find_server
 from tests.runs.queues import CONTEXT, IDENTITY, master, workers
 from tests.runs.workloads import expected, found, make_tasks, multiply, multiply_slowly
@@ -75,6 +76,19 @@ def done(path: Path) -> int:
         return len(run.done_keys())
 
 
+def offered(path: Path, queue: str) -> int:
+    """Count the tasks that wait in a queue."""
+    if not (path / "queue" / "partial").exists():
+        return 0
+    if queue == "folder":
+        return len(tasks_of(path))
+    with RunDirectory.open(path) as run:
+        name = run.seals.messages().name
+    connection, channel = _amqp.Broker(queue, name).open()
+    with contextlib.closing(connection):
+        return int(channel.queue_declare(name, passive=True).method.message_count)
+
+
 def check(path: Path, count: int) -> None:
     """Nothing is lost, nothing counts twice."""
     with RunDirectory.open(path) as run:
@@ -95,10 +109,11 @@ def test_a_killed_worker_is_replaced(tmp_path: Path, queue: str, programs: Progr
 def test_workers_go_on_without_a_master(tmp_path: Path, queue: str, programs: Programs) -> None:
     path = tmp_path / "run"
     first = programs.master(path, queue, 50)
+    wait_for(lambda: offered(path, queue) == 50)
     programs.worker(path, queue)
     wait_for(lambda: done(path) > 5)
     first.kill()
-    wait_for(lambda: done(path) == 50)  # all were in the queue already
+    wait_for(lambda: done(path) == 50)
     again = programs.master(path, queue, 60)
     assert again.wait(30) == 0
     check(path, 60)
