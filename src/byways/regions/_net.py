@@ -102,27 +102,23 @@ def enter_stage(net: Net, stage: int, bits, maps):
         for i in range(first, end):
             maps[k, i] = net.biases[i] if k == 0 else 0.0
     sources = net.inputs.shape[0] if stage == 0 else first - net.unit_start[stage - 1]
-    value = np.empty(columns)
     size = 0.0
     decision = 0 if stage == 0 else net.decision_start[stage - 1]
     for j in range(sources):
-        if stage == 0:
-            for k in range(columns):
-                value[k] = net.inputs[j, k]
-        else:
-            unit = net.unit_start[stage - 1] + j
-            segment = 0
+        unit, slope, intercept = 0, 0.0, 0.0
+        if stage > 0:
+            unit, segment = net.unit_start[stage - 1] + j, 0
             while decision < net.decision_start[stage] and net.unit[decision] == unit:
                 segment += bits[decision]
                 decision += 1
-            slope = net.slopes[unit, segment]
-            for k in range(columns):
-                value[k] = slope * maps[k, unit]
-            value[0] += net.intercepts[unit, segment]
+            slope, intercept = net.slopes[unit, segment], net.intercepts[unit, segment]
         at = net.weight_start[stage] + j * width
         for k in range(columns):
-            size = max(size, abs(value[k]))
-            _add_multiple(maps, k, first, net.weights, at, width, value[k])
+            value = net.inputs[j, k] if stage == 0 else slope * maps[k, unit]
+            if k == 0:
+                value += intercept
+            size = max(size, abs(value))
+            _add_multiple(maps, k, first, net.weights, at, width, value)
     return size
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from byways.core.compiled import compiled
+from byways.core.compiled import borrowing
 
 __all__ = ["DOUBT", "EMPTY", "FEASIBLE", "copy", "dual", "express", "prune", "refresh"]
 
@@ -22,7 +22,7 @@ _ZERO = 1e-12  # coefficients below this are rounding
 _MOST_PIVOTS = 400
 
 
-@compiled
+@borrowing
 def pivot(t, basic, nonbasic, slot, n, row, column, width):
     """Exchange the basic variable of a row with the nonbasic one of a column (from 1)."""
     line = t[slot, row]
@@ -49,7 +49,7 @@ def pivot(t, basic, nonbasic, slot, n, row, column, width):
 
 
 # sizes: kernel, the innermost loop of the engine
-@compiled
+@borrowing
 def dual(t, basic, nonbasic, slot, n, d, width, opened, opened_end, ceiling, tolerance):
     """Restore feasibility by the dual simplex method; labels from ``opened`` on bind nothing.
 
@@ -58,7 +58,7 @@ def dual(t, basic, nonbasic, slot, n, d, width, opened, opened_end, ceiling, tol
     """
     pivots = 0
     while pivots < _MOST_PIVOTS:
-        row, worst = 0, -_SHARP
+        row, worst = 0 * n, -_SHARP  # a literal zero would be compiled for by itself
         for i in range(1, n):
             value = t[slot, i, 0]
             if value < worst:
@@ -67,7 +67,7 @@ def dual(t, basic, nonbasic, slot, n, d, width, opened, opened_end, ceiling, tol
                     row, worst = i, value
         if row == 0:
             return FEASIBLE, pivots
-        column, best, small = 0, np.inf, False
+        column, best, small = 0 * n, np.inf, False
         for c in range(1, d + 1):
             a = t[slot, row, c]
             if a > _PIVOT:
@@ -85,7 +85,7 @@ def dual(t, basic, nonbasic, slot, n, d, width, opened, opened_end, ceiling, tol
     return DOUBT, pivots
 
 
-@compiled
+@borrowing
 def copy(t, basic, nonbasic, source, target, n, d, width):
     """Copy a dictionary from one slot to another."""
     for i in range(n):
@@ -98,7 +98,7 @@ def copy(t, basic, nonbasic, source, target, n, d, width):
 
 
 # sizes: kernel, one loop over rows
-@compiled
+@borrowing
 def prune(t, basic, slot, n, d, front, coordinates, opened, opened_end):
     """Leave out what cannot reach zero in the dictionary's cone, and so nowhere below.
 
@@ -120,13 +120,14 @@ def prune(t, basic, slot, n, d, front, coordinates, opened, opened_end):
         elif binds:
             if m < i:
                 basic[slot, m] = label
-                t[slot, m] = t[slot, i]
+                for c in range(d + 1):
+                    t[slot, m, c] = t[slot, i, c]
             m += 1
     return m
 
 
 # sizes: kernel, one loop over rows
-@compiled
+@borrowing
 def express(origin, label, sign, t, basic, nonbasic, slot, n, d, coordinates, row):
     """Write a function of the coordinates as a row over the nonbasic variables."""
     line = t[slot, row]
@@ -145,12 +146,13 @@ def express(origin, label, sign, t, basic, nonbasic, slot, n, d, coordinates, ro
 
 
 # sizes: kernel, one elimination and its use
-@compiled
-def refresh(origin, bits, t, basic, nonbasic, slot, n, d, coordinates, opened, opened_end, system):
+@borrowing
+def refresh(
+    origin, bits, t, basic, nonbasic, slot, n, d, coordinates, opened, opened_end, system, place
+):
     """Compute a dictionary afresh from its labels, so that rounding does not gather."""
     b, q = 0, 0
-    place = np.empty(d, dtype=np.int64)
-    rows = np.empty(d, dtype=np.int64)
+    rows = place[d:]
     for i in range(1, n):
         if 0 <= basic[slot, i] < coordinates:
             place[b], rows[b] = basic[slot, i], i

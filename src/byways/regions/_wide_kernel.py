@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from byways.core.compiled import compiled, entry, inlined
+from byways.core.compiled import borrowing, borrowing_entry, inlined
 from byways.regions._net import enter_stage
 from byways.regions._problem import NEGLIGIBLE
 from byways.regions._wide_dictionary import (
@@ -79,7 +79,7 @@ _OLD = 40  # pivots after which a dictionary is computed afresh
 
 
 # sizes: kernel, the loop that unpacks both tuples once
-@entry
+@borrowing_entry
 def advance(
     net: Net,
     space: Space,
@@ -96,7 +96,7 @@ def advance(
     pull, seen, point, column, table = tree.pull, tree.seen, tree.point, tree.column, space.table
     k, ceiling = space.rank, tree.number[CEILING]
     first = net.decision_start[1] if space.apex else 0
-    found = 0
+    found = 0 * work  # literal numbers, as literal bools, would be compiled for by themselves
     while found < leaves and cursor[NODES] + cursor[PIVOTS] < work and cursor[ASK] == NOTHING:
         if cursor[CURRENT] < 0 and not take_pending(cursor, stack, frame, bits):
             if not plant_root(net, space, tree):
@@ -108,7 +108,9 @@ def advance(
             cursor[ASK] = ALIVE
             break
         if certificate == GRANTED and level >= cursor[FORCED]:
-            frame[slot, CERTIFICATE] = examine(space, tree, slot, first, tolerance, False)
+            frame[slot, CERTIFICATE] = examine(
+                space, tree, slot, first, tolerance, certificate != GRANTED
+            )
             if frame[slot, CERTIFICATE] == DEAD:
                 leave(cursor, tree.stack, tree.number, tree.mass, slot)
             continue
@@ -137,7 +139,7 @@ def advance(
             # fmt: off
             refresh(
                 origin, bits, t, basic, nonbasic, slot, frame[slot, SIZE], cursor[COLUMNS], k,
-                k + level, k + bits.size, tree.system,
+                k + level, k + bits.size, tree.system, tree.place,
             )
             # fmt: on
             frame[slot, AGE] = 0
@@ -189,7 +191,9 @@ def advance(
                 frame[other, CERTIFICATE] = AT_VERTEX
                 if sure < 1:
                     anchor(t, basic, seen, slot, other, frame[slot, SIZE], d, k, certificate)
-                    frame[other, CERTIFICATE] = examine(space, tree, other, first, tolerance, True)
+                    frame[other, CERTIFICATE] = examine(
+                        space, tree, other, first, tolerance, certificate != GRANTED
+                    )
                     frame[other, CUTS_BELOW] = cursor[CUTS]
             if frame[other, CERTIFICATE] == DEAD:
                 stack[UNUSED, cursor[SPARE]] = other
@@ -237,7 +241,7 @@ def arrive(net, space, tree, slot):
             begin_stage(net, space, tree, slot, stage)
 
 
-@compiled
+@borrowing
 def take_pending(cursor, stack, frame, bits):
     """Make the youngest pending dictionary the current one."""
     if cursor[PENDING] == 0:
@@ -251,7 +255,7 @@ def take_pending(cursor, stack, frame, bits):
     return True
 
 
-@entry
+@borrowing_entry
 def leave(cursor: Ints, stack: Ints, number: Array, mass: Array, slot: int) -> None:
     """Give the current dictionary back; its share of the tree is done."""
     number[EXPLORED] += mass[slot]
@@ -291,7 +295,7 @@ def stage_rows(net, space, tree, stage, size):
     return doubtful
 
 
-@compiled
+@borrowing
 def begin_stage(net, space, tree, slot, stage):
     """Put the rows of a stage in front, behind them what binds of the stages before."""
     t, basic, frame, k = tree.t, tree.basic, tree.frame, space.rank
@@ -299,7 +303,7 @@ def begin_stage(net, space, tree, slot, stage):
     width = (d + 8) // 8 * 8
     start, end = net.decision_start[stage], net.decision_start[stage + 1]
     opened, opened_end = k + start, k + tree.bits.size
-    n = prune(t, basic, slot, n, d, 1, k, opened, opened_end)
+    n = prune(t, basic, slot, n, d, np.int64(1), k, opened, opened_end)
     shift = end - start
     for i in range(n - 1, 0, -1):
         basic[slot, i + shift] = basic[slot, i]
@@ -318,21 +322,21 @@ def begin_stage(net, space, tree, slot, stage):
     frame[slot, STAGE] = stage
 
 
-@compiled
+@borrowing
 def close_row(net, tree, slot, level):
     """Leave out the row of a decision that follows from the one before."""
     row = 1 + level - net.decision_start[tree.frame[slot, STAGE]]
     tree.basic[slot, row] = -1
 
 
-@compiled
+@borrowing
 def negate(t, slot, row, d):
     """Turn a raw row into that of the negative side."""
     for c in range(d + 1):
         t[slot, row, c] = -t[slot, row, c]
 
 
-@compiled
+@borrowing
 def follow(net, space, tree, slot, tolerance):
     """Go to the given side of a decision; its emptiness is not asked for, but may show."""
     t, basic, nonbasic, frame, cursor = tree.t, tree.basic, tree.nonbasic, tree.frame, tree.cursor
@@ -356,7 +360,7 @@ def follow(net, space, tree, slot, tolerance):
         frame[slot, CERTIFICATE] = UNRESOLVED
 
 
-@compiled
+@borrowing
 def free_side(certificate, value, origin, seen, slot, label, d, tolerance):
     """Give the side of a decision that is alive without a test, or -1.
 
@@ -373,7 +377,7 @@ def free_side(certificate, value, origin, seen, slot, label, d, tolerance):
     return 1 if at > 0.0 else 0
 
 
-@compiled
+@borrowing
 def shut(t, slot, row, d, near, value, tolerance):
     """Tell whether the far side is empty by the row alone: it only grows away from the vertex."""
     if abs(value) <= tolerance:
@@ -384,7 +388,7 @@ def shut(t, slot, row, d, near, value, tolerance):
     return True
 
 
-@compiled
+@borrowing
 def anchor(t, basic, seen, slot, other, n, d, k, certificate):
     """Hand a point of the parent that is certainly inside down to a child."""
     for c in range(d):
@@ -395,7 +399,7 @@ def anchor(t, basic, seen, slot, other, n, d, k, certificate):
                 seen[other, basic[slot, i]] = t[slot, i, 0]
 
 
-@compiled
+@borrowing
 def cross(
     t, basic, nonbasic, slot, other, n, d, row, near, front, k, level, decisions, ceiling, tolerance
 ):

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from byways.core.compiled import compiled
+from byways.core.compiled import borrowing
 from byways.regions._wide_dictionary import DOUBT, EMPTY, dual, express
-from byways.regions._wide_oracle import evaluate, improve, newton, radius, slack
+from byways.regions._wide_oracle import assign, evaluate, improve, newton, radius, slack
 from byways.regions._wide_tree import (
     AGE,
     AT_VERTEX,
@@ -38,7 +38,7 @@ _WITNESS, _CUT, _UNDECIDED = range(3)
 
 
 # sizes: kernel, the test of most nodes
-@compiled
+@borrowing
 def at_vertex(t, basic, slot, n, d, k, opened, opened_end, tolerance, apex, table, column, point):
     """Tell whether the vertex is simple and certainly inside the zonotope.
 
@@ -85,10 +85,10 @@ def at_vertex(t, basic, slot, n, d, k, opened, opened_end, tolerance, apex, tabl
             return 0, 0
 
 
-@compiled
+@borrowing
 def fill(space, tree, mask):
     """Compute an entry of the table: the radius along a sum of axes."""
-    q = tree.target
+    q = tree.push[: space.W.shape[0]]
     q[:] = 0.0
     far = np.inf
     for i in range(space.rank):
@@ -101,14 +101,14 @@ def fill(space, tree, mask):
             tight = min(tight, 1e-9 * far * q[i])
     # fmt: off
     space.table[mask] = radius(
-        space.W, space.centre, space.absolute, q, far, tight, tree.s, tree.delta, tree.z, tree.G,
-        tree.H, tree.du, tree.trial, tree.u,
+        space.W, space.centre, space.absolute, q, far, tight, tree.free, tree.target, tree.s,
+        tree.delta, tree.z, tree.G, tree.H, tree.du, tree.trial, tree.u, tree.place,
     )
     # fmt: on
 
 
 # sizes: kernel, the whole order of tests
-@compiled
+@borrowing
 def examine(space, tree, slot, first, tolerance, anchored):
     """Find out whether the node in a slot is alive; ``first`` is its first decision in the kernel.
 
@@ -167,7 +167,7 @@ def examine(space, tree, slot, first, tolerance, anchored):
     return UNRESOLVED
 
 
-@compiled
+@borrowing
 def _violated(origin, first, count, d, point, basic, slot, n):
     """Find the stored cut that is violated most at a point, or -1."""
     worst, found = -1e-9, -1
@@ -185,7 +185,7 @@ def _violated(origin, first, count, d, point, basic, slot, n):
 
 
 # sizes: kernel, one pass over a dictionary
-@compiled
+@borrowing
 def aim(space, tree, slot, level, most):
     """Set the target: the vertex, pushed along all of its edges into the cell by ``most``.
 
@@ -197,10 +197,9 @@ def aim(space, tree, slot, level, most):
     push = tree.push
     for i in range(n):
         push[i] = 0.0
-    size = np.zeros(d)
+    size = tree.trial
     for c in range(d):
-        if nonbasic[slot, c] < k:
-            size[c] = 1.0
+        size[c] = 1.0 if nonbasic[slot, c] < k else 0.0
     for i in range(1, n):
         if 0 <= basic[slot, i] < k:
             for c in range(d):
@@ -238,31 +237,34 @@ def aim(space, tree, slot, level, most):
     return step > 0.0
 
 
-@compiled
+@borrowing
 def search(space, tree, slot, first, tolerance, anchored):
     """Put several targets to the oracle: near the vertex, near the anchor, farther inside."""
     level, warm = tree.frame[slot, LEVEL], tree.frame[slot, WARM] > 0
     if not aim(space, tree, slot, level, _PUSH):
         return _UNDECIDED
     if warm:
-        found = ask(space, tree, slot, first, True, tolerance)
+        assign(tree.u, tree.pull[slot])
+        found = ask(space, tree, slot, first, tolerance)
         if found != _UNDECIDED:
             return found
     if anchored and cross_over(space, tree, slot, level):
-        found = ask(space, tree, slot, first, False, tolerance)
+        start(space, tree)
+        found = ask(space, tree, slot, first, tolerance)
         if found == _WITNESS:
             return found
     push = _PUSH
     while push < _LONGEST_PUSH:
         aim(space, tree, slot, level, push)
-        found = ask(space, tree, slot, first, False, tolerance)
+        start(space, tree)
+        found = ask(space, tree, slot, first, tolerance)
         if found != _UNDECIDED:
             return found
         push *= 5.0
     return _UNDECIDED
 
 
-@compiled
+@borrowing
 def cross_over(space, tree, slot, level):
     """Move the target towards the anchor, as far as a little inside the node's own hyperplane.
 
@@ -288,30 +290,33 @@ def cross_over(space, tree, slot, level):
     return True
 
 
+@borrowing
+def start(space, tree):
+    """Start the oracle from what would be the answer if the box had no sides."""
+    for i in range(space.rank):
+        tree.u[i] = 0.0
+        for j in range(space.rank):
+            gap = tree.target[j] - space.centre[j]
+            if not tree.negative[j] or gap < 0.0:
+                tree.u[i] += space.inverse[i, j] * gap
+        if tree.negative[i] and tree.u[i] > 0.0:
+            tree.u[i] = 0.0
+
+
 # sizes: kernel, one loop
-@compiled
-def ask(space, tree, slot, first, warm, tolerance):
+@borrowing
+def ask(space, tree, slot, first, tolerance):
     """Look for an input that shows that the node is alive, or a proof that the target is outside.
 
-    A witness is written to ``seen[slot]`` and ``pull[slot]``; a proof is left in ``u`` and ``s``.
+    Starts from ``u``. A witness is written to ``seen[slot]`` and ``pull[slot]``; a proof is left in
+    ``u`` and ``s``.
     """
     u, target, centre = tree.u, tree.target, space.centre
-    if warm:
-        u[:] = tree.pull[slot]
-    else:
-        u[:] = 0.0
-        for i in range(space.rank):
-            for j in range(space.rank):
-                gap = target[j] - centre[j]
-                if not tree.negative[j] or gap < 0.0:
-                    u[i] += space.inverse[i, j] * gap
-            if tree.negative[i] and u[i] > 0.0:
-                u[i] = 0.0
     value, lift, support = evaluate(space.W, centre, u, target, tree.s, tree.delta, tree.z)
     damping = _DAMPING
     for _ in range(_STEPS):
         if holds(space, tree, slot, first, tolerance):
-            tree.pull[slot] = u
+            assign(tree.pull[slot], u)
             tree.frame[slot, WARM] = 1
             return _WITNESS
         # Only the pulled coordinates count: the negative rows are free below zero.
@@ -320,11 +325,14 @@ def ask(space, tree, slot, first, warm, tolerance):
             if tree.negative[i]:
                 along -= u[i] * target[i]
         if along > support * (1.0 + 1e-9) + 2.0 * slack(u, space.absolute, tree.s.size + 64):
-            tree.pull[slot] = u
+            assign(tree.pull[slot], u)
             tree.frame[slot, WARM] = 1
             return _CUT
-        newton(space.W, target, tree.negative, u, tree.s, tree.z, tree.G, tree.H, tree.du, damping)
         # fmt: off
+        newton(
+            space.W, target, tree.negative, u, tree.s, tree.z, tree.G, tree.H, tree.du, tree.place,
+            damping,
+        )
         found, up, reach = improve(
             space.W, centre, target, tree.negative, u, tree.du, value, tree.s, tree.delta, tree.z,
             tree.trial,
@@ -340,7 +348,7 @@ def ask(space, tree, slot, first, warm, tolerance):
     return _UNDECIDED
 
 
-@compiled
+@borrowing
 def holds(space, tree, slot, first, tolerance):
     """Tell whether the point ``z`` lies strictly inside the node, and keep it if it does."""
     for i in range(space.rank):
@@ -368,7 +376,7 @@ def holds(space, tree, slot, first, tolerance):
     return True
 
 
-@compiled
+@borrowing
 def store(space, tree, label):
     """Write the proof that is in ``u`` as a cut: a function that is >= 0 on all of Z.
 
@@ -396,7 +404,7 @@ def store(space, tree, label):
 
 
 # sizes: kernel, one search
-@compiled
+@borrowing
 def interior(space, tree, slot, first, tolerance, points, at):
     """Write an input strictly inside a leaf into ``points[at]``; False if none was found.
 
@@ -406,7 +414,7 @@ def interior(space, tree, slot, first, tolerance, points, at):
     frame, d, k = tree.frame, tree.cursor[COLUMNS], space.rank
     known = frame[slot, CERTIFICATE] == BY_WITNESS and frame[slot, WARM] > 0
     if known:
-        tree.u[:] = tree.pull[slot]
+        assign(tree.u, tree.pull[slot])
         # fmt: off
         evaluate(
             space.W, space.centre, tree.u, tree.target, tree.s, tree.delta, tree.z
@@ -416,7 +424,8 @@ def interior(space, tree, slot, first, tolerance, points, at):
     if not known:
         if not aim(space, tree, slot, frame[slot, LEVEL], _PUSH):
             return False
-        if ask(space, tree, slot, first, False, tolerance) != _WITNESS:
+        start(space, tree)
+        if ask(space, tree, slot, first, tolerance) != _WITNESS:
             return False
     best, share = 0.0, 0.0
     theta = 0.5

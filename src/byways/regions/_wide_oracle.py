@@ -22,13 +22,20 @@ from typing import Any
 
 import numpy as np
 
-from byways.core.compiled import compiled, summing
+from byways.core.compiled import borrowing, summing
 
-__all__ = ["evaluate", "improve", "newton", "radius", "slack"]
+__all__ = ["assign", "evaluate", "improve", "newton", "radius", "slack"]
 
 _HALVINGS = 8
 _ARMIJO = 0.2  # part of the promised rise that a step must bring
 _MOST_STEPS = 40
+
+
+@borrowing
+def assign(target, source):
+    """Copy an array into another; a slice's assignment would allocate."""
+    for i in range(source.size):
+        target[i] = source[i]
 
 
 @summing
@@ -69,10 +76,9 @@ def evaluate(W, centre, u, t, s, delta, z):
 
 
 @summing
-def _gather(W, s, G):
+def _gather(W, s, G, place):
     """Copy the columns on which ``delta`` is not clipped; return their number, padded to 8."""
     m = 0
-    place = np.empty(s.size, dtype=np.int64)
     for j in range(s.size):
         place[m] = j
         m += abs(s[j]) < 0.5
@@ -101,16 +107,15 @@ def _hessian(G, m, H):
 
 
 # sizes: kernel, one factorisation
-@compiled
-def newton(W, t, negative, u, s, z, G, H, du, damping):
+@borrowing
+def newton(W, t, negative, u, s, z, G, H, du, place, damping):
     """Write the Newton step into ``du``; a negative row moves only if it is violated or pulled.
 
     ``damping`` is added to the Hessian, in units of its mean diagonal entry.
     """
     w = W.shape[0]
-    _hessian(G, _gather(W, s, G), H)
+    _hessian(G, _gather(W, s, G, place), H)
     trace, f = 0.0, 0
-    place = np.empty(w, dtype=np.int64)
     for i in range(w):
         du[i] = 0.0
         if not negative[i] or u[i] < 0.0 or z[i] > t[i]:
@@ -143,7 +148,7 @@ def newton(W, t, negative, u, s, z, G, H, du, damping):
         du[i] = total / H[i, i]
 
 
-@compiled
+@borrowing
 def improve(W, centre, t, negative, u, du, value, s, delta, z, trial):
     """Go along ``du`` as far as the dual value rises; as ``evaluate``, or a value of -inf."""
     step, slope = 1.0, 0.0
@@ -164,7 +169,7 @@ def improve(W, centre, t, negative, u, du, value, s, delta, z, trial):
     return -np.inf, 0.0, 0.0
 
 
-@compiled
+@borrowing
 def slack(u, absolute, terms):
     """Bound the rounding in ``support - lift``: ``absolute`` sums ``|W| / 2`` and ``|centre|``."""
     total = 0.0
@@ -174,15 +179,16 @@ def slack(u, absolute, terms):
 
 
 # sizes: kernel, one search
-@compiled
-def radius(W: Any, centre, absolute, q, start, tight, s, delta, z, G, H, du, trial, u) -> float:
+@borrowing
+def radius(
+    W: Any, centre, absolute, q, start, tight, free, t, s, delta, z, G, H, du, trial, u, place
+) -> float:
     """Give a number just below ``max {r : r q in Z}``; 0 if none was found.
 
-    ``tight`` is the residual that counts as reached. Each proof that ``r q`` is outside bounds
-    the radius, and the next try is a little below that bound.
+    ``free`` is False everywhere. ``tight`` is the residual that counts as reached. Each proof that
+    ``r q`` is outside bounds the radius, and the next try is a little below that bound.
     """
     w = W.shape[0]
-    t, free = np.empty(w), np.zeros(w, dtype=np.bool_)
     r = start
     u[:] = 0.0
     for _ in range(200):
@@ -205,7 +211,7 @@ def radius(W: Any, centre, absolute, q, start, tight, s, delta, z, G, H, du, tri
                 r = 0.999 * bound / along
                 outside = True
                 break
-            newton(W, t, free, u, s, z, G, H, du, 1e-8)
+            newton(W, t, free, u, s, z, G, H, du, place, 1e-8)
             value, _, support = improve(W, centre, t, free, u, du, value, s, delta, z, trial)
             if value == -np.inf:
                 break

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from byways.core.compiled import compiled
+from byways.core.compiled import borrowing
 from byways.regions._wide_oracle import evaluate
 from byways.regions._wide_tree import (
     AGE,
@@ -30,7 +30,7 @@ __all__ = ["plant_root"]
 
 
 # sizes: kernel, the layout of a root
-@compiled
+@borrowing
 def plant_root(net, space, tree):
     """Put the next first-layer cell, or without an apex the whole hull, into a dictionary."""
     cursor, bits, k = tree.cursor, tree.bits, space.rank
@@ -75,7 +75,7 @@ def plant_root(net, space, tree):
     return True
 
 
-@compiled
+@borrowing
 def lay_out(space, tree, slot):
     """Write coordinates, the gauge, its ceiling, and the first cuts of a root."""
     cursor, k, d = tree.cursor, space.rank, tree.cursor[COLUMNS]

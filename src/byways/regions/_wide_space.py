@@ -254,13 +254,30 @@ def _axes(W: Any, centre: Any, absolute: Any, lower: Any, upper: Any) -> Any:
     w, n, r = W.shape[0], W.shape[1], lower.size
     s, delta, z = np.empty(n), np.empty(n), np.empty(w)
     G, H, du, trial, u = np.empty((w, n)), np.empty((w, w)), np.empty(w), np.empty(w), np.zeros(w)
+    t, free, place = np.empty(w), np.zeros(w, dtype=np.bool_), np.empty(n + w, dtype=np.int64)
     q, outer = np.zeros(w), np.zeros((2, r))
     for i in range(r):
         for side in range(2):
             far = upper[i] if side else -lower[i]
             q[i] = 1.0 if side else -1.0
             outer[side, i] = radius(
-                W, centre, absolute, q, far, 1e-9 * far, s, delta, z, G, H, du, trial, u
+                W,
+                centre,
+                absolute,
+                q,
+                far,
+                1e-9 * far,
+                free,
+                t,
+                s,
+                delta,
+                z,
+                G,
+                H,
+                du,
+                trial,
+                u,
+                place,
             )
             q[i] = 0.0
             if outer[side, i] <= 1e-4 * far:

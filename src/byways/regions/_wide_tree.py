@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -77,6 +77,8 @@ class WideTree(NamedTuple):
     G: Array
     H: Array
     system: Array
+    place: Ints
+    free: NDArray[np.bool_]  # no rows
 
 
 def plant(problem: Problem, order: Order, space: Space) -> WideTree:
@@ -131,11 +133,11 @@ def _cursor(order: Order, slots: int, k: int, space: Space) -> Ints:
     return cursor
 
 
-def _workspace(w: int, n: int, r: int, room: int) -> dict[str, Array]:
+def _workspace(w: int, n: int, r: int, room: int) -> dict[str, Any]:
     """Make room for the oracle."""
     return {
         "point": np.zeros(r),
-        "push": np.zeros(room),
+        "push": np.zeros(room + w),
         "target": np.zeros(w),
         "z": np.zeros(w),
         "u": np.zeros(w),
@@ -146,4 +148,6 @@ def _workspace(w: int, n: int, r: int, room: int) -> dict[str, Array]:
         "G": np.zeros((w, n)),
         "H": np.zeros((w, w)),
         "system": np.zeros((r + 1, 2 * r + 2)),
+        "place": np.zeros(n + 2 * w, dtype=np.int64),
+        "free": np.zeros(w, dtype=np.bool_),
     }
