@@ -34,6 +34,50 @@ def test_states_equal_the_loop(steps: int, dtype: torch.dtype, reverse: bool) ->
 
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("steps", "width"), [(31, 1), (32, 1), (33, 1), (1057, 1), (2100, 2), (700, 3), (70, 40)]
+)
+def test_folded_steps_equal_the_loop(
+    steps: int, width: int, dtype: torch.dtype, reverse: bool
+) -> None:
+    # 32 numbers are done at once and 1024 folded at once: lengths around both, and of no multiple.
+    a, b, start = (random(*s, dtype=dtype) for s in [(steps, width), (steps, width), (width,)])
+    a = (a / 2).requires_grad_()
+    expected = loop(lambda t, h: a[t] * h, b, start, reverse=reverse)
+    states = diagonal_recurrence(a, b, start, reverse=reverse)
+    torch.testing.assert_close(states, expected, rtol=1e-12, atol=1e-12)
+    weights = random(steps, width, dtype=dtype, seed=2)
+    (mine,) = torch.autograd.grad((states * weights).sum().abs(), a)
+    (theirs,) = torch.autograd.grad((expected * weights).sum().abs(), a)
+    torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_steps_that_fold_out_of_range_go_on_plainly(reverse: bool) -> None:
+    # From a zero state nothing grows, while the product of two factors would overflow.
+    steps = 3000
+    a, b = torch.full((steps,), 1e200, dtype=torch.float64), torch.zeros(steps).double()
+    states = diagonal_recurrence(a, b, torch.zeros(()).double(), reverse=reverse)
+    assert torch.equal(states, b)
+    # Halving from 1, a power of two a step: exact down to the least normal number, as by hand.
+    halved = diagonal_recurrence(
+        torch.full((1000,), 0.5).double(),
+        torch.zeros(1000).double(),
+        torch.ones(()).double(),
+        reverse=reverse,
+    )
+    powers = 0.5 ** torch.arange(1, 1001, dtype=torch.float64)
+    assert torch.equal(halved, powers.flip(0) if reverse else powers)
+    # Factors whose products are subnormal, beside an input at each step.
+    tiny = torch.full((2500,), 1e-12, dtype=torch.float64)
+    ones = torch.ones(2500, dtype=torch.float64)
+    states = diagonal_recurrence(tiny, ones, reverse=reverse)
+    assert float(states.max()) == pytest.approx(1 / (1 - 1e-12), rel=1e-15)
+    assert sorted(set(states.tolist())) == [1.0, 1.0 + 1e-12]
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("steps", [1, 2, 3, 5])
 def test_derivatives_of_both_orders(steps: int, dtype: torch.dtype, reverse: bool) -> None:
     inputs = [random(*s, dtype=dtype) for s in [(2, steps, 2), (2, steps, 2), (2, 2)]]

@@ -11,16 +11,24 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
-from byways.parallel._kernels import diagonal_adjoint, diagonal_states
+from byways.parallel._diagonal_kernels import diagonal_adjoint, diagonal_states
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = ["diagonal_recurrence"]
 
-KERNEL_DTYPES = (torch.float32, torch.float64, torch.complex64, torch.complex128)
+# Folded factors are normal numbers, and not so large that they lose digits or overflow.
+_BOUNDS = {
+    torch.float32: np.array([2.0**-126, 2.0], dtype=np.float32),
+    torch.float64: np.array([2.0**-1022, 2.0]),
+}
+_BOUNDS |= {torch.complex64: _BOUNDS[torch.float32], torch.complex128: _BOUNDS[torch.float64]}
+
+KERNEL_DTYPES = tuple(_BOUNDS)
 
 
 def diagonal_recurrence(
@@ -40,12 +48,22 @@ def diagonal_recurrence(
     """
     dim %= b.ndim
     shape = b.shape
-    view = (math.prod(shape[:dim]), shape[dim], math.prod(shape[dim + 1 :]))
-    a_OTI = a.expand(shape).reshape(view)
-    b_OTI = b.reshape(view)
-    start_OI = b.new_zeros(()) if start is None else start
-    start_OI = start_OI.expand(shape[:dim] + shape[dim + 1 :]).reshape(view[0], view[2])
-    return _diagonal(a_OTI, b_OTI, start_OI, reverse).reshape(shape)
+    view = torch.Size((math.prod(shape[:dim]), shape[dim], math.prod(shape[dim + 1 :])))
+    a_OTI, b_OTI = _shaped(a, shape, view), _shaped(b, shape, view)
+    if start is None:
+        start_OI = b.new_zeros((view[0], view[2]))
+    else:
+        state = shape[:dim] + shape[dim + 1 :]
+        start_OI = _shaped(start, state, torch.Size((view[0], view[2])))
+    states = _diagonal(a_OTI, b_OTI, start_OI, reverse)
+    return states if shape == view else states.reshape(shape)
+
+
+def _shaped(tensor: Tensor, shape: torch.Size, view: torch.Size) -> Tensor:
+    """Expand and reshape; a call that changes nothing costs a microsecond, so it is not made."""
+    if tensor.shape != shape:
+        tensor = tensor.expand(shape)
+    return tensor if shape == view else tensor.reshape(view)
 
 
 def _diagonal(a_OTI: Tensor, b_OTI: Tensor, start_OI: Tensor, reverse: bool) -> Tensor:
@@ -76,10 +94,18 @@ def _array(tensor: Tensor) -> Any:
 class _DiagonalScan(torch.autograd.Function):
     """The kernels as one node of the graph; it saves its inputs and the states."""
 
+    @classmethod
+    def apply(cls, *inputs: Any) -> Any:
+        """Enter the graph without binding inputs to names, which takes as long as 60 000 steps."""
+        if torch._C._are_functorch_transforms_active():
+            return super().apply(*inputs)
+        return super(torch.autograd.Function, cls).apply(*inputs)  # type: ignore[misc]
+
     @staticmethod
     def forward(a: Tensor, b: Tensor, start: Tensor, reverse: bool) -> Tensor:
         h = torch.empty(b.shape, dtype=b.dtype)
-        diagonal_states(_array(a), _array(b), _array(start), reverse, h.numpy())
+        bounds = _BOUNDS[b.dtype]
+        diagonal_states(_array(a), _array(b), _array(start), reverse, bounds, h.numpy())
         return h
 
     @staticmethod
@@ -94,11 +120,12 @@ class _DiagonalScan(torch.autograd.Function):
             return (*_adjoint(a, h, start, grads[0], ctx.reverse), None)
         da, db, dstart = torch.empty_like(h), torch.empty_like(h), torch.empty_like(start)
         diagonal_adjoint(
-            _array(a),
-            _array(h),
-            _array(start),
+            _array(a.conj()),
+            _array(h.conj()),
+            _array(start.conj()),
             _array(grads[0]),
             ctx.reverse,
+            _BOUNDS[h.dtype],
             da.numpy(),
             db.numpy(),
             dstart.numpy(),

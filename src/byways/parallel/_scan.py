@@ -103,10 +103,11 @@ def scan(
     structure = check_system(A, b, dim)
     start = check_start(x0, b, dim)
     tally, name = Tally(), _chosen(strategy, b)
-    if isinstance(structure, Diagonal) and name == "sequential" and dim != 0:
+    if isinstance(structure, Diagonal) and name == "sequential":
         tally.levels = tally.combines = max(0, b.shape[dim] - 1)
         factors, b_in, x_in = in_kernel_precision(structure.d.movedim(0, dim), b, start)
-        states = diagonal_recurrence(factors, b_in, x_in, dim=dim, reverse=reverse).to(b.dtype)
+        states = diagonal_recurrence(factors, b_in, x_in, dim=dim, reverse=reverse)
+        states = states if states.dtype == b.dtype else states.to(b.dtype)
     else:
         b_first, x_in, *tensors = in_kernel_precision(b.movedim(dim, 0), start, *structure.tensors)
         system = structure.like(*tensors)

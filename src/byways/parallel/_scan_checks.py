@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cmath
 from typing import TYPE_CHECKING
 
 import torch
@@ -63,7 +64,7 @@ def check_outcome(states: Tensor, A: Tensor | Structure, b: Tensor, dim: int, la
     """
     if states.shape[dim] == 0 or isinstance(A, Structure):
         return
-    if not bool(torch.isfinite(states.detach().select(dim, last)).all()):
+    if not cmath.isfinite(states.detach().select(dim, last).sum().item()):
         check_finite(b, "b", dim)
         check_finite(A if A.ndim else A[None], "A", dim if A.ndim >= b.ndim else 0)
 
@@ -167,4 +168,4 @@ def in_kernel_precision(*tensors: Tensor) -> list[Tensor]:
         common = torch.promote_types(common, tensor.dtype)
     if common in _HALF:
         common = torch.float32
-    return [tensor.to(common) for tensor in tensors]
+    return [tensor if tensor.dtype == common else tensor.to(common) for tensor in tensors]
