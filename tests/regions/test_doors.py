@@ -31,6 +31,7 @@ QUESTION = {"method": "auto", "solver": "auto", "exact": "float", "tolerance": 1
 MANNER = {
     "workers": 1,
     "executor": None,
+    "queue": None,
     "run_dir": None,
     "max_regions": None,
     "time_limit": None,

@@ -41,6 +41,7 @@ def enumerate_regions(
     tolerance: float = 1e-9,
     workers: int | None = 1,
     executor: Executor | None = None,
+    queue: str | None = None,
     run_dir: str | Path | None = None,
     max_regions: int | None = None,
     time_limit: float | None = None,
@@ -77,6 +78,9 @@ def enumerate_regions(
         tolerance: Distance, in units of the domain's sides, below which a decision is ambiguous.
         workers: Processes; None for all cores that this process may use.
         executor: Any ``concurrent.futures.Executor`` instead.
+        queue: Instead of both, hand the work to ``byways worker RUN_DIR`` on any machines that see
+            ``run_dir``: ``"folder"``, the address of an AMQP broker, or ``"amqp"`` for the one in
+            BYWAYS_AMQP_URL. Workers may come and go.
         run_dir: Directory that keeps finished parts, so that the same call goes on after a stop.
         max_regions: Stop after this many, with a partial report.
         time_limit: Stop after this many seconds, with a partial report.
@@ -92,6 +96,7 @@ def enumerate_regions(
         ConversionError: If the network is not a chain of piecewise-linear layers.
         DomainError: If the domain does not fit or has no interior, a weight is not finite, or the
             number of regions could be astronomical and no limit is given.
+        ConnectionError: If the broker of the queue cannot be reached.
         RunMismatchError: If ``run_dir`` belongs to another question.
         ValueError: If an option is not one of those listed.
         TypeError: If an argument has the wrong type.
@@ -119,7 +124,8 @@ def enumerate_regions(
         tolerance=tolerance,
         keep=keep,
     )
-    limits, manner = Limits(max_regions, time_limit), Manner(workers, executor, run_dir, progress)
+    limits = Limits(max_regions, time_limit)
+    manner = Manner(workers, executor, run_dir, progress, queue)
     require_whole(question, limits)
     return RegionReport.assemble(question, _answer(question, limits, manner))
 
@@ -134,6 +140,7 @@ def count_regions(
     tolerance: float = 1e-9,
     workers: int | None = 1,
     executor: Executor | None = None,
+    queue: str | None = None,
     run_dir: str | Path | None = None,
     max_regions: int | None = None,
     time_limit: float | None = None,
@@ -153,6 +160,7 @@ def count_regions(
         tolerance: As for ``enumerate_regions``.
         workers: As for ``enumerate_regions``.
         executor: As for ``enumerate_regions``.
+        queue: As for ``enumerate_regions``.
         run_dir: As for ``enumerate_regions``.
         max_regions: As for ``enumerate_regions``.
         time_limit: As for ``enumerate_regions``.
@@ -177,7 +185,8 @@ def count_regions(
         tolerance=tolerance,
         keep=None,
     )
-    limits, manner = Limits(max_regions, time_limit), Manner(workers, executor, run_dir, progress)
+    limits = Limits(max_regions, time_limit)
+    manner = Manner(workers, executor, run_dir, progress, queue)
     require_whole(question, limits)
     answer = _answer(question, limits, manner)
     if exact == "certified":

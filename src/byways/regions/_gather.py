@@ -16,6 +16,7 @@ from byways.regions._collect import Collector
 from byways.regions._outcome import Outcome
 from byways.regions._work import LIMITS, is_small, limited, whole, work
 from byways.runs import Result, RunDirectory, Task, run_tasks
+from byways.runs._offering import check_queue
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -66,6 +67,10 @@ class Manner:
     run_dir: str | Path | None = None
     progress: bool | Listener = False
     queue: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.queue is not None:
+            check_queue(self.queue, self.workers, self.executor, self.run_dir)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
