@@ -10,9 +10,11 @@ from __future__ import annotations
 import copy
 import itertools
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
+from _peers import lacking
 from _ratio import Pace, Row, Side, compare, minima, missing
 from torch import Tensor, nn
 
@@ -222,10 +224,52 @@ def _auto(pace: Pace) -> Iterator[Row]:
         )
 
 
+class _Stepped(nn.Module):
+    """The peer's cell with its arguments in our order."""
+
+    def __init__(self, cell: nn.Module) -> None:
+        super().__init__()
+        self.cell, self.hidden_size = cell, cell.hidden_size
+
+    def forward(self, x: Tensor, h: Tensor) -> Tensor:
+        return self.cell.step(h, x)
+
+
 def _pararnn(pace: Pace) -> Iterator[Row]:
-    """Name the peer that cannot be loaded on a machine without its compiler for GPUs."""
-    claim = "GRU B=8 T=4096 h=64 forward and backward"
-    yield missing(claim, "auto", "pararnn", 5.0, "pararnn-torch, which imports triton")
+    """The peer's own cell, a GRU with diagonal recurrent weights: forward and backward passes.
+
+    The peer runs as its manual says: three Newton rounds, and scans in torch without a GPU.
+    """
+    for steps, goal in [(64, None)] if pace.quick else [(1024, 3.9), (4096, 5.0)]:
+        claim = f"diagonal GRU of pararnn, B=8 T={steps} h=64, forward and backward"
+        absent = lacking("pararnn", "triton")
+        if absent:
+            yield missing(claim, "ParallelCell", "pararnn", goal, absent)
+            continue
+        from pararnn import ParaGRU, ParaRNN
+
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            cell, x = ParaGRU(64, 64), torch.randn(8, steps, 64)
+        ours, peer = ParallelCell(_Stepped(cell), batch_first=True), ParaRNN(cell)
+        row = compare(
+            claim,
+            Side("ParallelCell", partial(_pass, cell, lambda x, ours=ours: ours(x)[0], x)),
+            Side("pararnn", partial(_pass, cell, peer, x)),
+            pace=pace,
+            same=_same,
+            goal=goal,
+        )
+        counted = {"rounds": ours.last_info.iterations, "its Newton rounds": peer.config.max_iters}
+        yield replace(row, counted=counted)
+
+
+def _pass(cell: nn.Module, run: Callable[[Tensor], Tensor], x: Tensor) -> Any:
+    """Give the states and the gradients of a loss over all of them."""
+    cell.zero_grad()
+    states = run(x)
+    states.square().mean().backward()
+    return states.detach(), [p.grad.clone() for p in cell.parameters()]
 
 
 RECURRENT = {
