@@ -57,6 +57,9 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
     "two runs": lambda: nn.Sequential(*pairs(nn.Tanh, 3, 4), *pairs(nn.ReLU, 3, 4)),
     "wide": lambda: nn.Sequential(*pairs(nn.Tanh, 3, 40)),
     "wide residual": lambda: nn.Sequential(*(Residual(40, 3) for _ in range(3))),
+    "wide sigmoid": lambda: nn.Sequential(*pairs(nn.Sigmoid, 3, 40)),
+    "wide halved": lambda: nn.Sequential(*(Halved(40) for _ in range(3))),
+    "wide linear": lambda: nn.Sequential(*(nn.Linear(40, 40) for _ in range(3))),
 }
 
 

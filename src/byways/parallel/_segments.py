@@ -60,6 +60,11 @@ class Segment(nn.Module):
             self.layers = nn.ModuleList(part for link in links for part in link.modules)
         self._linear = layers
 
+    @property
+    def scanned(self) -> bool:
+        """Whether the backward pass is a scan, not a loop."""
+        return self.strategy not in {"auto", "sequential"}
+
     def extra_repr(self) -> str:
         """Say what the run computes."""
         return (
@@ -120,9 +125,9 @@ class _Chain(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, run: Segment, x: Tensor, *weights: Tensor) -> Tensor:
         W, b = run.unstack(weights)
-        h, slope = _states(run, W, b, x)
+        h, kept = _states(run, W, b, x)
         ctx.run = run
-        ctx.save_for_backward(x, h, slope, W)
+        ctx.save_for_backward(x, h, kept, W)
         return h[-1].clone()
 
     @staticmethod
@@ -133,18 +138,17 @@ class _Chain(torch.autograd.Function):
                 "through it cannot take create_graph=True"
             )
         run: Segment = ctx.run
-        x, h, slope, W = ctx.saved_tensors
-        if run.strategy in {"auto", "sequential"} and _compiled(x):
+        x, h, kept, W = ctx.saved_tensors
+        if run.scanned:
+            u, dW, db = _by_scan(run, W, x, h, kept, grads[0])
+        elif _compiled(x):
             u, dW, db = grads[0].clone().contiguous(), torch.empty_like(W), W.new_empty(W.shape[:2])
-            local, carry = slope.clone(), _typed(run.carry, x)
+            local, carry = kept.clone(), _typed(run.carry, x)
             parts = _array(W), _array(x), _array(h), _array(local)
             chain_backward(*parts, carry, _array(u), _array(dW), _array(db))
-            return (None, u, *run.gradients(dW, db))
-        u_LBW = _cotangents(run, W, slope, grads[0])
-        local = slope * torch.cat([u_LBW[1:], grads[0][None]])
-        before = torch.cat([x[None], h[:-1]])
-        dW = local.mT @ before
-        return (None, u_LBW[0], *run.gradients(dW, local.sum(dim=1)))
+        else:
+            u, dW, db = _by_products(run, W, x, h, kept, grads[0])
+        return (None, u, *run.gradients(dW, db))
 
 
 def _compiled(x: Tensor) -> bool:
@@ -157,11 +161,14 @@ def _typed(value: float, like: Tensor) -> Any:
 
 
 def _states(run: Segment, W: Tensor, b: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Compute all states and the slopes of the activations."""
+    """Compute all states, and what the backward pass needs of the activations.
+
+    These are the slopes, or the activations' values for the loop over products.
+    """
     shape = (run.depth, *x.shape)
-    h, slope = x.new_empty(shape), x.new_empty(shape)
+    h = x.new_empty(shape)
     if _compiled(x):
-        factors = _typed(run.carry, x), _typed(run.scale, x)
+        slope, factors = torch.empty_like(h), (_typed(run.carry, x), _typed(run.scale, x))
         kind = ACTIVATIONS[run.activation]
         chain_forward(_array(W.mT), _array(b), _array(x), *factors, kind, h.numpy(), slope.numpy())
         return h, slope
@@ -172,23 +179,43 @@ def _states(run: Segment, W: Tensor, b: Tensor, x: Tensor) -> tuple[Tensor, Tens
         torch.addmm(b[layer], x, W[layer].T, out=y[layer])
         activate(y[layer])
         x = y[layer] if plain else torch.add(x * run.carry, y[layer], alpha=run.scale, out=h[layer])
-    return h, torch.mul(_SLOPES[run.activation](y), run.scale, out=slope)
+    return h, _SLOPES[run.activation](y) * run.scale if run.scanned else y
 
 
-def _cotangents(run: Segment, W: Tensor, slope: Tensor, g: Tensor) -> Tensor:
-    """Give the cotangent of the input of every layer."""
-    if run.strategy in {"auto", "sequential"}:
-        u_LBW = torch.empty_like(slope)
-        for layer in range(run.depth - 1, -1, -1):
-            torch.addmm(g, slope[layer] * g, W[layer], beta=run.carry, out=u_LBW[layer])
-            g = u_LBW[layer]
-        return u_LBW
+def _by_products(
+    run: Segment, W: Tensor, x: Tensor, h: Tensor, y: Tensor, g: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Go back layer by layer with torch's products; what a layer needs stays in the cache."""
+    dW, db = torch.empty_like(W), W.new_empty(W.shape[:2])
+    local, u, spare = (
+        torch.empty_like(x),
+        g.contiguous(),
+        (torch.empty_like(x), g.new_empty(x.shape)),
+    )
+    pull = _PULLS[run.activation]
+    for layer in range(run.depth - 1, -1, -1):
+        pull(u, y[layer], local)
+        if run.scale != 1.0:
+            local.mul_(run.scale)
+        torch.mm(local.T, h[layer - 1] if layer else x, out=dW[layer])
+        torch.sum(local, 0, out=db[layer])
+        u = torch.addmm(u, local, W[layer], beta=run.carry, out=spare[layer % 2])
+    return u, dW, db
+
+
+def _by_scan(
+    run: Segment, W: Tensor, x: Tensor, h: Tensor, slope: Tensor, g: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Solve for the cotangents of all layers at once, and get all weights' from one product."""
     # Transposed Jacobians (a I + diag(s) W)^T; the last state's cotangent is the start.
     A = W.mT[:, None] * slope[..., None, :]
     if run.carry:
         A = A + run.carry * torch.eye(A.shape[-1], dtype=A.dtype, device=A.device)
     nothing = torch.zeros_like(slope)
-    return solve_affine(Dense(A), nothing, g, reverse=True, strategy=run.strategy)
+    u_LBW = solve_affine(Dense(A), nothing, g, reverse=True, strategy=run.strategy)
+    local = slope * torch.cat([u_LBW[1:], g[None]])
+    before = torch.cat([x[None], h[:-1]])
+    return u_LBW[0], local.mT @ before, local.sum(dim=1)
 
 
 _ACTIVATE = {
@@ -197,10 +224,16 @@ _ACTIVATE = {
     "tanh": torch.tanh_,
     "sigmoid": torch.sigmoid_,
 }
-# From the values of the activations; ReLU at zero has slope zero.
+# Slopes and products with them, from the values of the activations; ReLU at zero has slope zero.
 _SLOPES = {
     "identity": torch.ones_like,
     "relu": lambda y: (y > 0).to(y.dtype),
     "tanh": lambda y: 1 - y * y,
     "sigmoid": lambda y: y * (1 - y),
+}
+_PULLS = {
+    "identity": lambda u, _, out: out.copy_(u),
+    "relu": lambda u, y, out: torch.mul(u, y > 0, out=out),
+    "tanh": lambda u, y, out: torch.addcmul(u, torch.mul(u, y, out=out), y, value=-1, out=out),
+    "sigmoid": lambda u, y, out: torch.addcmul(torch.mul(u, y, out=out), out, y, value=-1, out=out),
 }
