@@ -13,12 +13,12 @@ import numpy as np
 
 from byways.core.domains import Polytope
 from byways.regions._check import domain_digest
-from byways.regions._decide import Decider
 from byways.regions._mending import mend
 from byways.regions._proof import Proof
 from byways.regions._rows import Rules
 from byways.regions._signs import lexicographic_order, pack, unpack
 from byways.regions._split_tree import split_tree
+from byways.regions._verify import verify
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,11 +29,8 @@ if TYPE_CHECKING:
     from byways.regions._split_tree import SplitTree
 
     Array = NDArray[np.float64]
-    Paths = NDArray[np.int8]
 
 __all__ = ["Certified", "certify"]
-
-_AT_ONCE = 512
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,16 +63,14 @@ def certify(question: Question, words: NDArray[np.uint64], points: Array) -> Cer
     """
     problem, rules = question.problem(), Rules(question.chain, question.domain)
     tree = split_tree(problem, words, _scale(question))
-    paths = unpack(words[tree.leaves], problem.decisions).astype(np.int8)
     inside = _to_domain(rules, points[tree.leaves])
-    sides, leaves = _unproven(rules, tree, paths, inside)
+    sides, leaves = (np.flatnonzero(~proven) for proven in verify(rules, tree, inside))
     if not sides.size and not leaves.size:
         nothing = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.str_)
-        nodes = tree.decision, tree.kept
-        multipliers = tree.start, tree.row, tree.value, *nothing
-        proof = _proof(question, *nodes, *multipliers, inside, *nothing)
+        parts = tree.decision, tree.kept, tree.start, tree.row, tree.value, *nothing
+        proof = _proof(question, *parts, inside, *nothing)
         return Certified(words, points, proof, _layer_counts(problem, words), 0, 0)
-    mended = mend(Decider(rules), rules, tree, inside, leaves, sides, paths)
+    mended = mend(rules, tree, inside, sides.tolist(), leaves.tolist())
     listed = pack(np.array(mended.paths, dtype=np.uint8).reshape(-1, problem.decisions))
     order = lexicographic_order(listed)
     found, before = (set(map(tuple, list_.tolist())) for list_ in (listed, words))
@@ -103,21 +98,6 @@ def _scale(question: Question) -> Array:
     lengths = np.linalg.norm(question.domain.A @ question.problem().embed.weight, axis=1)
     scale: Array = np.maximum(lengths, 1e-300)
     return scale
-
-
-def _unproven(
-    rules: Rules, tree: SplitTree, paths: Paths, points: Array
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Give the refused sides and the leaves that floating point does not prove."""
-    sides, leaves = [np.zeros(0, dtype=np.intp)], [np.zeros(0, dtype=np.intp)]
-    for first in range(0, len(tree.paths), _AT_ONCE):
-        part = slice(first, first + _AT_ONCE)
-        dense = rules.dense(tree.start[first : first + _AT_ONCE + 1], tree.row, tree.value)
-        sides.append(first + np.flatnonzero(~rules.empty(tree.paths[part], dense)))
-    for first in range(0, len(paths), _AT_ONCE):
-        part = slice(first, first + _AT_ONCE)
-        leaves.append(first + np.flatnonzero(~rules.inside(paths[part], points[part])))
-    return np.concatenate(sides), np.concatenate(leaves)
 
 
 def _to_domain(rules: Rules, points: Array) -> Array:

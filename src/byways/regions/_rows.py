@@ -1,4 +1,4 @@
-"""The rows of a proof, and what proves a fact about them: in floating point and in rationals.
+"""The rows of a proof, and what proves a fact about them, in rationals.
 
 A *decision* asks "is unit i above its breakpoint t?". The row of a decision is ``z - t``, negated
 on side 0: an affine function of the domain's coordinates, given the sides of earlier layers. Rows
@@ -10,7 +10,7 @@ Nothing here decides anything: a fact is proven by numbers that are given, or it
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     Numbers = NDArray[Any]  # floats or rationals
     Paths = NDArray[np.int8]
 
-__all__ = ["LEAF", "OPEN", "SPLIT", "ZERO", "Rules", "rational"]
+__all__ = ["LEAF", "OPEN", "SPLIT", "ZERO", "Rows", "Rules", "rational"]
 
 LEAF = SPLIT = OPEN = -1  # in "decision", in "kept", in a path
 ZERO = Fraction(0)
@@ -44,58 +44,22 @@ def rational(values: Any) -> Numbers:
 
 
 class Rules:
-    """What a row is and what proves a fact, in floating point and in rationals.
+    """What a row is and what proves a fact, in rationals.
 
-    ``paths`` have one entry per decision: side 0, side 1, or -1 where it is open. An error bound is
-    ``gamma`` times the sum of the magnitudes of all that is summed, and a trifle for underflow.
+    ``paths`` have one entry per decision: side 0, side 1, or -1 where it is open. ``layers`` are
+    those that have rows, ``domain`` holds the normals and right-hand sides of a polytope.
     """
 
     def __init__(self, chain: LayerChain, domain: Any) -> None:
         box = getattr(domain, "box", domain)
         self.lower, self.upper = box.lower, box.upper
-        layers = [_Layer.of(item) for item in chain.layers[: max(chain.hidden, default=-1) + 1]]
+        layers = [Rows.of(item) for item in chain.layers[: max(chain.hidden, default=-1) + 1]]
         if hasattr(domain, "directions"):  # of a slice, whose coordinates are the box's
-            layers.insert(0, _Layer.embedding(domain.directions, domain.origin))
+            layers.insert(0, Rows.embedding(domain.directions, domain.origin))
         normals = getattr(domain, "A", np.zeros((0, box.lower.size)))
-        sides = getattr(domain, "b", np.zeros(0))
-        self._layers, self._domain = layers, (normals, sides)
-        self._floats = [layer.floats() for layer in layers], normals, sides
-        # Magnitudes do not depend on the point: the first step is taken once, for the whole box.
-        reach = np.maximum(np.abs(self.lower), np.abs(self.upper))
-        sizes = [layer.magnitudes(reach if i == 0 else None) for i, layer in enumerate(layers)]
-        self._sizes = sizes, -(np.abs(normals) @ reach)[:, None], np.abs(sides)
-        self.domain_rows, counts = len(sides), [layer.decisions for layer in layers]
-        self.decisions = sum(counts)
-        self.first = np.repeat(np.cumsum([0, *counts])[:-1], counts)
-        terms = sum(sum(layer.weight.shape) + 3 * layer.slopes.shape[1] + 8 for layer in layers)
-        unit = (terms + reach.size + self.domain_rows + 8) * 2.0**-53
-        self._gamma = 2.0 * unit / (1.0 - unit)  # twice: the magnitudes are rounded too
-        growth = [max(1.0, s.weight.sum() + s.bias.sum()) * max(1.0, s.slopes.max()) for s in sizes]
-        self._trifle = 1e-300 * float(np.prod([1.0 + reach.sum(), *growth]))
-
-    def stacked(self, paths: list[Paths]) -> Paths:
-        """Make one array of paths."""
-        return np.array(paths, dtype=np.int8).reshape(len(paths), self.decisions)
-
-    def dense(self, start: NDArray[Any], row: NDArray[Any], value: Array) -> Array:
-        """Write sparse multipliers out, one column per row: the domain's, then the decisions'."""
-        result = np.zeros((len(start) - 1, self.domain_rows + self.decisions))
-        which = np.repeat(np.arange(len(result)), np.diff(start))
-        result[which, row[start[0] : start[-1]]] = value[start[0] : start[-1]]
-        return result
-
-    def empty(self, paths: Paths, multipliers: Array) -> NDArray[np.bool_]:
-        """Tell for which paths floating point proves that the combination is negative."""
-        valid = (multipliers >= 0).all(axis=1)
-        valid &= ((paths != OPEN) | (multipliers[:, self.domain_rows :] == 0)).all(axis=1)
-        with np.errstate(all="ignore"):
-            constant, gradient = _combine(*self._floats, paths, 2 * paths - 1, multipliers)
-            constant += np.maximum(gradient, 0) @ self.upper + np.minimum(gradient, 0) @ self.lower
-            size, more = _combine(*self._sizes, paths, np.ones_like(paths), multipliers)
-            trifle = self._trifle * (1.0 + multipliers.sum(axis=1))
-            sure = constant + self._gamma * (size + more[:, 0]) + trifle < 0
-        proven: NDArray[np.bool_] = valid & sure
-        return proven
+        self.layers, self.domain = layers, (normals, getattr(domain, "b", np.zeros(0)))
+        self.domain_rows = len(normals)
+        self.decisions = sum(layer.decisions for layer in layers)
 
     def empty_exactly(self, path: Paths, multipliers: Mapping[int, Fraction]) -> bool:
         """Tell whether the combination proves a path empty, in rationals."""
@@ -132,17 +96,6 @@ class Rules:
         constant, gradient = _combine(*self.exactly, path[None], signs, dense)
         return constant[0], gradient[0]
 
-    def inside(self, paths: Paths, points: Array) -> NDArray[np.bool_]:
-        """Tell for which paths floating point proves that all rows are positive at the point."""
-        with np.errstate(all="ignore"):
-            rows = _values(*self._floats, paths, 2 * paths - 1, points)
-            ones = np.ones((len(points), 1))
-            size = _values(*self._sizes, paths, np.ones_like(paths), ones)
-            sure = (rows > self._gamma * size + self._trifle).all(axis=1)
-        within = ((points >= self.lower) & (points <= self.upper)).all(axis=1)
-        proven: NDArray[np.bool_] = sure & within
-        return proven
-
     def inside_exactly(self, path: Paths, point: Sequence[Fraction]) -> bool:
         """Tell whether a point of the domain proves a path to be a region, in rationals."""
         sides = zip(self.lower.tolist(), point, self.upper.tolist(), strict=True)
@@ -156,26 +109,17 @@ class Rules:
             for i, row in enumerate(rows)
         )
 
-    def segments(self, paths: Paths) -> NDArray[np.uint8]:
-        """Turn complete paths into segments of all hidden units."""
-        parts, at = [np.zeros((len(paths), 0), dtype=np.uint8)], 0
-        for layer in self._layers:
-            found = layer.segments(paths, at).astype(np.uint8)
-            parts.append(found[:, np.unique(layer.unit)])
-            at += layer.decisions
-        return np.concatenate(parts, axis=1)
-
     @cached_property
-    def exactly(self) -> tuple[list[_Layer], Numbers, Numbers]:
+    def exactly(self) -> tuple[list[Rows], Numbers, Numbers]:
         """The layers, and normals and right-hand sides of the domain, in rationals."""
-        layers = [layer.rationals() for layer in self._layers]
-        normals, sides = self._domain
+        layers = [layer.rationals() for layer in self.layers]
+        normals, sides = self.domain
         return layers, rational(normals), rational(sides)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Layer:
-    """Numbers of a layer: floats, rationals or magnitudes.
+class Rows:
+    """Numbers of a layer: floats, but for the intercepts, or rationals.
 
     ``unit`` and ``threshold`` have one entry per decision; slopes and intercepts one row per unit.
     """
@@ -188,7 +132,7 @@ class _Layer:
     intercepts: Numbers
 
     @classmethod
-    def of(cls, item: Layer) -> _Layer:
+    def of(cls, item: Layer) -> Rows:
         """Read a layer; its intercepts are rationals, for a float could not hold them."""
         most = max(len(function.slopes) for function in item.functions)
         tables = []
@@ -206,7 +150,7 @@ class _Layer:
         )
 
     @classmethod
-    def embedding(cls, directions: Array, origin: Array) -> _Layer:
+    def embedding(cls, directions: Array, origin: Array) -> Rows:
         """Give the layer that turns coordinates on a slice into inputs."""
         n = origin.size
         nothing = np.zeros(0)
@@ -218,27 +162,11 @@ class _Layer:
         """Number of decisions."""
         return len(self.unit)
 
-    def floats(self) -> _Layer:
-        """Round the intercepts."""
-        return replace(self, intercepts=self.intercepts.astype(np.float64))
-
-    def rationals(self) -> _Layer:
+    def rationals(self) -> Rows:
         """Turn all numbers into rationals."""
         weight, bias, threshold = map(rational, (self.weight, self.bias, self.threshold))
         slopes, intercepts = rational(self.slopes), self.intercepts
-        return _Layer(weight, bias, self.unit, threshold, slopes, intercepts)
-
-    def magnitudes(self, reach: Array | None) -> _Layer:
-        """Give absolute values; a first layer takes all inputs of the box at once, as one."""
-        weight = np.abs(self.weight)
-        return _Layer(
-            weight if reach is None else (weight @ reach)[:, None],
-            np.abs(self.bias),
-            self.unit,
-            -np.abs(self.threshold),  # subtracted everywhere
-            np.abs(self.slopes),
-            np.abs(self.intercepts.astype(np.float64)),
-        )
+        return Rows(weight, bias, self.unit, threshold, slopes, intercepts)
 
     def segments(self, paths: Paths, at: int) -> NDArray[np.intp]:
         """Count the sides 1 of every unit; the layer's decisions begin at ``at``."""
@@ -275,7 +203,7 @@ def _intercepts(function: PiecewiseLinear) -> list[Fraction]:
 
 
 def _combine(
-    layers: list[_Layer],
+    layers: list[Rows],
     normals: Numbers,
     sides: Numbers,
     paths: Paths,
@@ -304,7 +232,7 @@ def _combine(
 
 
 def _values(
-    layers: list[_Layer],
+    layers: list[Rows],
     normals: Numbers,
     sides: Numbers,
     paths: Paths,

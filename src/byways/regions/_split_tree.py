@@ -1,8 +1,8 @@
 """From a list of regions to a split tree with multipliers, in floating point.
 
 The list tells which decisions cut a cell: those that its leaves disagree on. The others are settled
-as early as they can be, once for all leaves below, by one run of the simplex method, whose reduced
-costs are the multipliers. What comes out is a suggestion: nothing here is relied on.
+as early as they can be, once for all leaves below, by multipliers (see ``_refute``). What comes out
+is a suggestion: nothing here is relied on.
 """
 
 from __future__ import annotations
@@ -12,15 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from byways.core.compiled import compiled, entry
-from byways.regions._dictionary import (
-    copy_dictionary,
-    descend,
-    express,
-    pivot,
-    prune,
-    rebuild,
-)
 from byways.regions._net import Net, enter_stage, stage_rows
+from byways.regions._refute import VOID, ascend, begin
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,17 +25,15 @@ if TYPE_CHECKING:
 
 __all__ = ["SplitTree", "split_tree"]
 
-_OLD = 64  # pivots after which a dictionary is computed afresh
-SIZE, AGE, STAGE, FIRST, LAST = range(5)  # of a frame
-_TOLERANCE = 1e-12  # multipliers may be rough where rounding decides: they are checked anyway
+STAGE, FIRST, LAST, COUNT, SPLIT = range(5)  # of a frame
 
 
 class SplitTree(NamedTuple):
     """Nodes in preorder, multipliers of refused sides, and the order of the leaves.
 
     ``decision`` is -1 at a leaf, ``kept`` -1 at a split and at a leaf. Side ``i`` is refused with
-    the multipliers ``start[i] : start[i + 1]``, on the path ``paths[i]`` with its refused side.
-    Leaf number ``j`` of the tree is region ``leaves[j]`` of the list.
+    the multipliers ``start[i] : start[i + 1]``. Leaf ``j`` of the tree is region ``leaves[j]`` of
+    the list.
     """
 
     decision: Ints
@@ -50,7 +41,6 @@ class SplitTree(NamedTuple):
     start: Ints
     row: Ints
     value: Array
-    paths: NDArray[np.int8]
     leaves: Ints
 
 
@@ -63,141 +53,115 @@ def split_tree(problem: Problem, words: NDArray[np.uint64], scale: Array) -> Spl
         scale: For each row of the domain the factor that made its gradient a unit vector.
 
     Returns:
-        The tree. Cost: one run of the simplex method per refused side and per split.
+        The tree. Cost: some steps of a dual simplex method per refused side.
     """
     d, m, k = problem.dim, len(problem.domain_rows), problem.decisions
-    slots = m + k + 2
-    nonbasic = np.empty((slots, d), dtype=np.int64)
-    nonbasic[0] = np.arange(d)
-    rows = np.zeros((m + k, d + 1))
-    rows[:m] = problem.domain_rows
+    live = np.zeros((d + 1, m + k + 1))
+    live[:, :m] = problem.domain_rows.T
+    name = np.arange(m + k + 1)
     norms = np.ones(m + k)
     norms[:m] = scale
-    bits = np.ones(m + k, dtype=np.uint8)
     found = _build(
         Net.of(problem),
         np.ascontiguousarray(words),
-        np.empty((slots, slots + 1, d + 1)),
-        np.empty((slots, slots + 1), dtype=np.int64),
-        nonbasic,
-        np.zeros((slots, d), dtype=np.bool_),
-        np.full((slots, k), -1, dtype=np.int8),
-        bits,
-        rows,
+        np.full((k + 2, k), -1, dtype=np.int8),
+        live,
+        name,
+        np.zeros((k, d + 1)),
         norms,
         np.zeros((d + 1, sum(len(stage.bias) for stage in problem.stages))),
+        np.zeros((min(d, m + k) + 3, d + 1)),
     )
     return SplitTree(*found)
 
 
 # sizes: kernel, one loop over nodes, which writes to arrays that grow
 @entry
-def _build(net, words, t, basic, nonbasic, flipped, paths, bits, rows, norms, maps):
+def _build(net, words, paths, live, name, rows, norms, maps, t):
     """Walk down from the root; return the arrays of a ``SplitTree``."""
-    free, m, stages = net.free, net.domain_rows.shape[0], net.decision_start.size - 1
-    slots, k_all, d = paths.shape[0], paths.shape[1], free.size
-    frame = np.zeros((slots, 5), np.int64)
-    order = np.arange(words.shape[0])
+    m, starts, stages = net.domain_rows.shape[0], net.decision_start, net.decision_start.size - 1
+    d, k_all = net.free.size, paths.shape[1]
+    basic, nonbasic = np.zeros(t.shape[0], np.int64), np.zeros(d, np.int64)
+    flipped, marked, point = np.zeros(d, np.bool_), np.zeros(d, np.bool_), np.zeros(d)
+    goal, values = np.zeros(d + 1), np.zeros(live.shape[1])
+    bits = np.zeros(k_all, np.uint8)
+    order, frame = np.arange(words.shape[0]), np.zeros((paths.shape[0], 5), np.int64)
+    every, some = np.zeros(words.shape[1], np.uint64), np.zeros(words.shape[1], np.uint64)
     decision, kept = np.empty(256, np.int64), np.empty(256, np.int8)
-    start, refused = np.zeros(257, np.int64), np.empty((256, k_all), np.int8)
-    row, value = np.empty(1024, np.int64), np.empty(1024)
+    start, row, value = np.zeros(257, np.int64), np.empty(1024, np.int64), np.empty(1024)
     nodes, sides, used, done = 0, 0, 0, 0
     leaves = np.empty(words.shape[0], np.int64)
-    pending, top = np.zeros(slots, np.int64), 1
-    spare = np.arange(slots - 1, -1, -1)  # slot 0 is on top and taken
-    spares = slots - 1
-    frame[0, STAGE], frame[0, LAST] = -1, words.shape[0]
-    for i in range(m):  # the corner s = 0 need not lie in a polytope
-        frame[0, AGE] += _go(t, basic, nonbasic, flipped, 0, frame, i, 1, rows, free)
-    while top:
-        top -= 1
-        slot = pending[top]
+    frame[0, STAGE], frame[0, LAST], frame[0, COUNT], frame[0, SPLIT] = -1, words.shape[0], m, -1
+    top = 0  # slots below the top wait, each with side 1 of a split
+    while top >= 0:
+        path, stage, count = paths[top], frame[top, STAGE], frame[top, COUNT]
         for k in range(k_all):
-            bits[m + k] = paths[slot, k] == 1
+            bits[k] = path[k] == 1
+        if frame[top, SPLIT] >= 0:
+            _take(live, name, count, rows, m, frame[top, SPLIT], path)
+            count += 1
+        first, last = frame[top, FIRST], frame[top, LAST]
+        _gather(words, order, first, last, every, some)
+        split = -1
         while True:
-            stage = frame[slot, STAGE]
-            if stage < 0 or _is_settled(paths, slot, net.decision_start, stage):
-                frame[slot, STAGE] += 1
+            if stage < 0 or (split < 0 and _is_settled(path, starts, stage)):
                 stage += 1
                 if stage == stages:
                     break
-                size = enter_stage(net, stage, bits[m:], maps)
-                stage_rows(net, stage, size, maps, rows[m:])
-                _measure(net.decision_start, net.unit, stage, maps, rows, norms, m)
-            if frame[slot, AGE] > _OLD:
-                n = frame[slot, SIZE]
-                frame[slot, SIZE] = rebuild(t, basic, nonbasic, flipped, slot, n, free, rows, bits)
-                frame[slot, AGE] = 0
-            split = -1
-            for k in range(net.decision_start[stage], net.decision_start[stage + 1]):
-                if paths[slot, k] >= 0:
+                size = enter_stage(net, stage, bits, maps)
+                stage_rows(net, stage, size, maps, rows)
+                _measure(starts, net.unit, stage, maps, rows, norms, m)
+            for k in range(starts[stage], starts[stage + 1]):
+                if path[k] >= 0:
                     continue
-                side = _common_side(words, order, frame[slot, FIRST], frame[slot, LAST], k)
-                if side < 0:
+                word, mask = k >> 6, np.uint64(1) << np.uint64(63 - (k & 63))
+                if some[word] & mask and not every[word] & mask:
                     split = k if split < 0 else split
                     continue
+                side = 1 if some[word] & mask else 0
                 if nodes == decision.size:
                     decision, kept = _doubled(decision), _doubled(kept)
-                if sides == refused.shape[0]:
-                    start, more = _doubled(start), np.empty((2 * sides, k_all), np.int8)
-                    more[:sides] = refused
-                    refused = more
-                while row.size < used + d + 1:
-                    row, value = _doubled(row), _doubled(value)
                 decision[nodes], kept[nodes] = k, side
                 nodes += 1
-                refused[sides] = paths[slot]
-                refused[sides, k] = 1 - side
-                # fmt: off
-                more_used, pivots = _multipliers(
-                    t, basic, nonbasic, flipped, slot, frame[slot, SIZE], free, rows, norms,
-                    m + k, side, row, value, used,
+                for c in range(d + 1):
+                    goal[c] = rows[k, c] if side else -rows[k, c]
+                begin(goal, t, nonbasic, flipped)
+                outcome, n = ascend(
+                    t, basic, nonbasic, flipped, marked, point, live, count, values, 1
                 )
-                # fmt: on
-                used += more_used
-                frame[slot, AGE] += pivots
+                while row.size < used + d + 2:
+                    row, value = _doubled(row), _doubled(value)
+                used = _write(t, basic, nonbasic, name, norms, outcome, n, m + k, row, value, used)
                 sides += 1
+                if sides == start.size:
+                    start = _doubled(start)
                 start[sides] = used
-                paths[slot, k] = side
-                bits[m + k] = side
-            if split < 0:
-                continue
-            if nodes == decision.size:
-                decision, kept = _doubled(decision), _doubled(kept)
-            decision[nodes], kept[nodes] = split, -1
-            nodes += 1
-            spares -= 1
-            other = spare[spares]
-            middle = _partition(words, order, frame[slot, FIRST], frame[slot, LAST], split)
-            copy_dictionary(t, basic, nonbasic, flipped, slot, other, frame[slot, SIZE])
-            frame[other], paths[other] = frame[slot], paths[slot]
-            frame[slot, LAST], frame[other, FIRST] = middle, middle
-            paths[slot, split], paths[other, split] = 0, 1
-            bits[m + split] = 0
-            for child in (slot, other):
-                # fmt: off
-                frame[child, AGE] += _go(
-                    t, basic, nonbasic, flipped, child, frame, m + split, paths[child, split],
-                    rows, free,
-                )
-                # fmt: on
-            pending[top] = other
-            top += 1
+                path[k], bits[k] = side, side
+                _take(live, name, count, rows, m, k, path)
+                count += 1
+            if split >= 0:
+                break
         if nodes == decision.size:
             decision, kept = _doubled(decision), _doubled(kept)
-        decision[nodes], kept[nodes] = -1, -1
+        decision[nodes], kept[nodes] = split, -1
         nodes += 1
-        leaves[done] = order[frame[slot, FIRST]]
-        done += 1
-        spare[spares] = slot
-        spares += 1
+        if split < 0:
+            leaves[done] = order[first]
+            done += 1
+            top -= 1
+            continue
+        middle = _partition(words, order, first, last, split)
+        frame[top, STAGE], frame[top, COUNT], frame[top, SPLIT] = stage, count, split
+        frame[top + 1], paths[top + 1] = frame[top], path
+        frame[top + 1, LAST], frame[top, FIRST] = middle, middle
+        paths[top + 1, split], path[split] = 0, 1
+        top += 1
     return (
         decision[:nodes].copy(),
         kept[:nodes].copy(),
         start[: sides + 1].copy(),
         row[:used].copy(),
         value[:used].copy(),
-        refused[:sides].copy(),
         leaves,
     )
 
@@ -210,9 +174,8 @@ def _doubled(array):
 
 
 @compiled
-def _is_settled(paths, slot, decision_start, stage):
-    first, end = decision_start[stage], decision_start[stage + 1]
-    return (paths[slot, first:end] >= 0).all()
+def _is_settled(path, starts, stage):
+    return (path[starts[stage] : starts[stage + 1]] >= 0).all()
 
 
 @compiled
@@ -222,19 +185,27 @@ def _measure(decision_start, unit, stage, maps, rows, norms, m):
         total, constant = 0.0, True
         for c in range(1, maps.shape[0]):
             total += maps[c, unit[k]] ** 2
-            constant &= rows[m + k, c] == 0.0
+            constant &= rows[k, c] == 0.0
         norms[m + k] = 1.0 if constant else np.sqrt(total)
 
 
 @compiled
-def _common_side(words, order, first, last, k):
-    """Give the side that all leaves take, or -1."""
-    word, mask = k >> 6, np.uint64(1) << np.uint64(63 - (k & 63))
-    side = (words[order[first], word] & mask) != 0
-    for i in range(first + 1, last):
-        if ((words[order[i], word] & mask) != 0) != side:
-            return -1
-    return int(side)
+def _take(live, name, count, rows, m, k, path):
+    """Write the row of a decided decision, positive inside, behind those of the path."""
+    name[count] = m + k
+    for c in range(live.shape[0]):
+        live[c, count] = rows[k, c] if path[k] == 1 else -rows[k, c]
+
+
+@compiled
+def _gather(words, order, first, last, every, some):
+    """Tell which decisions all leaves, and which some leaves, take the side 1 of."""
+    for w in range(every.size):
+        both, one = words[order[first], w], words[order[first], w]
+        for i in range(first + 1, last):
+            both &= words[order[i], w]
+            one |= words[order[i], w]
+        every[w], some[w] = both, one
 
 
 @compiled
@@ -255,52 +226,19 @@ def _partition(words, order, first, last, k):
 
 
 @compiled
-def _negate(t, slot, n):
-    for c in range(t.shape[2]):
-        t[slot, n, c] = -t[slot, n, c]
-
-
-@compiled
-def _go(t, basic, nonbasic, flipped, slot, frame, constraint, side, rows, free):
-    """Take a dictionary to a side of a constraint, as far as rounding lets it; return pivots."""
-    n, d = frame[slot, SIZE], nonbasic.shape[1]
-    express(rows, constraint, t, basic, nonbasic, flipped, slot, n, free)
-    if not side:
-        _negate(t, slot, n)
-    pivots = 0
-    if t[slot, n, 0] <= _TOLERANCE:
-        _negate(t, slot, n)
-        column, pivots = descend(t, basic, nonbasic, flipped, slot, n, free, _TOLERANCE)
-        _negate(t, slot, n)
-        if column > 0:
-            t[slot, n, 0] = min(t[slot, n, 0], 0.0)
-            basic[slot, n] = d + constraint
-            pivot(t, basic, nonbasic, flipped, slot, n, n, column, free)
-            frame[slot, SIZE] = prune(t, basic, nonbasic, slot, n + 1, free)
-            return pivots + 1
-    basic[slot, n] = d + constraint
-    t[slot, n, 0] = max(t[slot, n, 0], 0.0)
-    frame[slot, SIZE] = prune(t, basic, nonbasic, slot, n + 1, free)
-    return pivots
-
-
-@compiled
-def _multipliers(
-    t, basic, nonbasic, flipped, slot, n, free, rows, norms, constraint, side, row, value, used
-):
-    """Write down multipliers that prove the other side empty; return their number and pivots."""
-    d = nonbasic.shape[1]
-    row[used], value[used] = constraint, 1.0 / norms[constraint]
-    express(rows, constraint, t, basic, nonbasic, flipped, slot, n, free)
-    if not side:
-        _negate(t, slot, n)
-    column, pivots = descend(t, basic, nonbasic, flipped, slot, n, free, _TOLERANCE)
-    count = 1
-    if column == 0:
-        for c in range(1, d + 1):
-            label = nonbasic[slot, c - 1] - d
-            if label >= 0 and t[slot, n, c] > 0.0:
-                row[used + count] = label
-                value[used + count] = t[slot, n, c] / norms[label]
-                count += 1
-    return count, pivots
+def _write(t, basic, nonbasic, name, norms, outcome, n, constraint, row, value, used):
+    """Write multipliers down, largest first that of the refused row; return how many there are."""
+    d, source, sign = nonbasic.size, 0, 1.0
+    if outcome == VOID:  # the cell itself is empty: its rows alone show it
+        source, sign = n - 1, -1.0
+        constraint = name[basic[source] - d] if basic[source] >= d else -1
+    if constraint >= 0:
+        row[used], value[used] = constraint, 1.0 / norms[constraint]
+        used += 1
+    for c in range(d):
+        factor = sign * t[source, c + 1]
+        if nonbasic[c] >= d and factor > 0.0:
+            row[used] = name[nonbasic[c] - d]
+            value[used] = factor / norms[row[used]]
+            used += 1
+    return used

@@ -1,0 +1,185 @@
+"""Multipliers that show a side of a decision empty, by a dual simplex method, in floating point.
+
+The row of the decision is minimised over the cell: where its least value is positive, the other
+side is empty, and the reduced costs are the multipliers. The start is the corner of the box
+``[0, 1]^d`` where the row is least; the rows of the path come in one at a time, when the point
+violates them, and each step raises the bound. Most decisions are over after a step or two, as soon
+as the bound is positive.
+
+The dictionary ``t`` writes the minimised row (row 0) and the coordinates that are basic as affine
+functions of ``d`` nonbasic variables, column 0 being the constant: coordinates at an end of their
+range, and slacks of rows at 0. Labels below ``d`` are coordinates, label ``d + i`` is the slack of
+row ``i``. A *flipped* coordinate is at its upper end, and its column stands for ``1 - s``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from byways.core.compiled import compiled, inlined
+
+__all__ = ["OPTIMUM", "POSITIVE", "VOID", "ascend", "begin"]
+
+# How an ascent ends: the bound is positive; it is not, and no row is violated; the cell is empty.
+POSITIVE, OPTIMUM, VOID = range(3)
+
+_ENOUGH = 1e-9  # bound at which to stop, in units of the box; rounding is far below
+_VIOLATED = 1e-11
+_SMALL = 1e-11  # coefficients of unit-gradient rows that are rounding
+_TIE = 1e-14
+
+
+@compiled
+def begin(goal, t, nonbasic, flipped):
+    """Start at the corner of the box where a row is least."""
+    t[0, 0] = goal[0]
+    for c in range(nonbasic.size):
+        a = goal[c + 1]
+        nonbasic[c], flipped[c] = c, a < 0.0
+        t[0, 0] += min(a, 0.0)
+        t[0, c + 1] = abs(a)
+
+
+@compiled
+def ascend(t, basic, nonbasic, flipped, marked, point, rows, count, values, m):
+    """Raise the bound on row 0 until it is positive or no row is violated.
+
+    The first ``count`` columns of ``rows`` are the rows of the path: the long axis is the inner
+    one. Returns how it ended and the number of dictionary rows in use; the dictionary row that
+    shows an empty cell is the last.
+    """
+    d = nonbasic.size
+    for _ in range(100 + 20 * d):
+        if t[0, 0] > _ENOUGH:
+            return POSITIVE, m
+        for c in range(d):
+            if nonbasic[c] < d:
+                point[nonbasic[c]] = 1.0 if flipped[c] else 0.0
+        worst, row, taken, upper = -_VIOLATED, -1, -1, False
+        for i in range(1, m):
+            value = t[i, 0]
+            point[basic[i]] = value
+            if min(value, 1.0 - value) < worst:
+                worst, row, upper = min(value, 1.0 - value), i, value > 1.0
+        _evaluate(rows, count, point, values)
+        for i in range(count):
+            if values[i] < worst:
+                worst, row, taken = values[i], m, i
+        if row < 0:
+            return OPTIMUM, m
+        if taken >= 0:
+            _express(rows, taken, t, basic, nonbasic, flipped, m)
+            basic[m], upper = d + taken, False
+        elif upper:
+            for c in range(d + 1):
+                t[row, c] = -t[row, c]
+            t[row, 0] += 1.0
+        column = _entering(t, nonbasic, marked, row)
+        if column == 0:
+            if row != m:
+                _swap(t, basic, row, m)
+            return VOID, m + 1
+        _flip(t, flipped, marked, max(m, row + 1))
+        m = _exchange(t, basic, nonbasic, flipped, row, column, upper, m)
+    return OPTIMUM, m
+
+
+@inlined
+def _evaluate(rows, count, point, values):
+    """Write the values of rows at a point."""
+    for i in range(count):
+        values[i] = rows[0, i]
+    for c in range(point.size):
+        x = point[c]
+        for i in range(count):
+            values[i] += rows[c + 1, i] * x
+
+
+@inlined
+def _express(rows, i, t, basic, nonbasic, flipped, m):
+    """Write a row over the coordinates as a function of the nonbasic variables, behind the last."""
+    d = nonbasic.size
+    for c in range(d + 1):
+        t[m, c] = 0.0
+    t[m, 0] = rows[0, i]
+    for c in range(d):
+        if nonbasic[c] < d:
+            a = rows[nonbasic[c] + 1, i]
+            t[m, c + 1] = -a if flipped[c] else a
+            t[m, 0] += a if flipped[c] else 0.0
+    for q in range(1, m):
+        a = rows[basic[q] + 1, i]
+        for c in range(d + 1):
+            t[m, c] += a * t[q, c]
+
+
+@compiled
+def _entering(t, nonbasic, marked, row):
+    """Choose the column (from 1) that brings a row to 0 at the least rise of row 0, or 0 for none.
+
+    A coordinate that would reach its other end before is marked, to be sent there.
+    """
+    d, value = nonbasic.size, t[row, 0]
+    for c in range(d):
+        marked[c] = False
+    while True:
+        column, best, size = 0, np.inf, 0.0
+        for c in range(1, d + 1):
+            a = t[row, c]
+            if a <= _SMALL or marked[c - 1]:
+                continue
+            ratio = max(t[0, c], 0.0) / a
+            if ratio < best - _TIE or (ratio <= best + _TIE and a > size):
+                column, best, size = c, min(ratio, best), a
+        if column == 0 or nonbasic[column - 1] >= d or value + t[row, column] >= 0.0:
+            return column
+        marked[column - 1] = True
+        value += t[row, column]
+
+
+@inlined
+def _flip(t, flipped, marked, m):
+    """Send the marked coordinates to their other ends."""
+    for c in range(flipped.size):
+        if marked[c]:
+            flipped[c] = not flipped[c]
+            for i in range(m):
+                t[i, 0] += t[i, c + 1]
+                t[i, c + 1] = -t[i, c + 1]
+
+
+@compiled
+def _swap(t, basic, row, other):
+    basic[other] = basic[row]
+    for c in range(t.shape[1]):
+        t[other, c] = t[row, c]
+
+
+@inlined
+def _exchange(t, basic, nonbasic, flipped, row, column, upper, m):
+    """Make the variable of a row nonbasic and that of a column basic; slacks get no row."""
+    d = nonbasic.size
+    entering, turned = nonbasic[column - 1], flipped[column - 1]
+    nonbasic[column - 1], flipped[column - 1] = basic[row], upper
+    inverse = 1.0 / t[row, column]
+    t[row, column] = -1.0
+    for c in range(d + 1):
+        t[row, c] *= -inverse
+    for i in range(m):
+        a = t[i, column]
+        if i == row or a == 0.0:
+            continue
+        t[i, column] = 0.0
+        for c in range(d + 1):
+            t[i, c] += a * t[row, c]
+    if entering < d:
+        if turned:
+            for c in range(d + 1):
+                t[row, c] = -t[row, c]
+            t[row, 0] += 1.0
+        basic[row] = entering
+        return max(m, row + 1)
+    if row == m:
+        return m
+    _swap(t, basic, m - 1, row)
+    return m - 1

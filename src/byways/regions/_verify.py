@@ -1,0 +1,305 @@
+"""What floating point proves of a tree, with a bound on all rounding.
+
+On the way down each unit has a *row*: its pre-activation as an affine function of the coordinates
+on the cell, computed in float64, and a bound on how far that is from the truth anywhere in the box.
+A sum of ``n`` products, in any order, is off by at most ``gamma = n u / (1 - n u)`` times the sum
+of their magnitudes, ``u = 2^-53``. The number ``gamma`` here is four times that, for the longest
+sum that there is, which pays for the rounding of the bounds themselves; a trifle pays for
+underflow. Whatever is not a number proves nothing.
+
+Many inputs are seen through the first layer's pre-activations alone. These are the coordinates
+then, and only a sum of rows whose maximum over their hull is not negative is carried back to the
+inputs.
+
+References:
+    Higham (2002), "Accuracy and Stability of Numerical Algorithms", section 3.1.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from byways.core.compiled import compiled, entry
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from byways.regions._rows import Rules
+    from byways.regions._split_tree import SplitTree
+
+    Array = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+    Flags = NDArray[np.bool_]
+
+__all__ = ["verify"]
+
+_OVERFLOW = 1e300
+_MANY_INPUTS = 2  # times as many as units in the first layer
+
+
+class Floats(NamedTuple):
+    """A network and a domain, flat. Rows of the domain count as units, before all layers.
+
+    Layer ``l`` has units ``unit_start[l] .. unit_start[l + 1]``, decisions ``decision_start[l] ..``
+    and weights from ``weight_start[l]``, row by row.
+    """
+
+    weights: Array
+    weight_start: Ints
+    biases: Array
+    unit_start: Ints
+    decision_start: Ints
+    unit: Ints  # per row: its unit
+    threshold: Array  # per row
+    unit_decision: Ints  # per unit, and behind the last: its first decision
+    slopes: Array  # (units, pieces), padded
+    intercepts: Array
+    normals: Array  # (rows of the domain, coordinates), outward
+    sides: Array
+    lower: Array
+    upper: Array
+    gamma: float
+    trifle: float
+    through: bool  # the coordinates are the first layer's pre-activations
+
+    @classmethod
+    def of(cls, rules: Rules) -> Floats:
+        """Flatten what rules speak of."""
+        layers, (normals, sides) = rules.layers, rules.domain
+        m, d = normals.shape
+        widths, counts = [len(a.bias) for a in layers], [a.decisions for a in layers]
+        unit_start = np.cumsum([m, *widths], dtype=np.int64)
+        pieces = max([a.slopes.shape[1] for a in layers], default=1)
+        slopes, intercepts = np.zeros((2, unit_start[-1], pieces))
+        for a, at in zip(layers, unit_start.tolist(), strict=False):
+            here = slice(at, at + len(a.bias)), slice(a.slopes.shape[1])
+            slopes[here], intercepts[here] = a.slopes, _rounded(a.intercepts)
+        of_layer = [a.unit + at for a, at in zip(layers, unit_start, strict=False)]
+        unit = np.concatenate([np.arange(m), *of_layer]).astype(np.int64)
+        reach = np.maximum(np.abs(rules.lower), np.abs(rules.upper))
+        terms = d + max(widths, default=0) + len(unit) + 16
+        return cls(
+            weights=_joined([a.weight.ravel() for a in layers]),
+            weight_start=np.cumsum([0, *(a.weight.size for a in layers)], dtype=np.int64),
+            biases=_joined([np.zeros(m), *(a.bias for a in layers)]),
+            unit_start=unit_start,
+            decision_start=np.cumsum([0, *counts], dtype=np.int64),
+            unit=unit,
+            threshold=_joined([np.zeros(m), *(a.threshold for a in layers)]),
+            unit_decision=np.searchsorted(unit[m:], np.arange(unit_start[-1] + 1)),
+            slopes=slopes,
+            intercepts=intercepts,
+            normals=np.ascontiguousarray(normals),
+            sides=np.ascontiguousarray(sides),
+            lower=rules.lower,
+            upper=rules.upper,
+            gamma=4.0 * terms * 2.0**-53 / (1.0 - terms * 2.0**-53),
+            trifle=1e-300 * (1.0 + float(reach.sum())),
+            through=bool(not m and layers and _MANY_INPUTS * widths[0] < d),
+        )
+
+
+def _rounded(intercepts: NDArray[Any]) -> Array:
+    """Round rationals to floats, none but zero to zero."""
+    floats = intercepts.astype(np.float64)
+    floats[(floats == 0) & (intercepts != 0)] = 5e-324
+    return floats
+
+
+def _joined(parts: list[Array]) -> Array:
+    return np.ascontiguousarray(np.concatenate([np.zeros(0), *parts]))
+
+
+def verify(rules: Rules, tree: SplitTree, points: Array) -> tuple[Flags, Flags]:
+    """Tell which refused sides, and which leaves with these points, floating point proves.
+
+    Cost: one pass through a layer per cell of the layer before, a few products per multiplier and
+    per decision of a leaf; of many inputs a pass per leaf, and per side that the hull leaves open.
+    """
+    floats = Floats.of(rules)
+    columns = rules.layers[0].bias.size if floats.through else rules.lower.size
+    units = int(floats.unit_start[-1])
+    room = np.zeros((units, columns)), np.zeros((3, units)), np.zeros((4, columns))
+    with np.errstate(all="ignore"):
+        found: tuple[Flags, Flags] = _verify(floats, *tree[:5], points, *room)
+    return found
+
+
+# sizes: kernel, one walk over the tree
+@entry
+def _verify(net, decision, kept, start, row, value, points, slope, level, side):
+    """Walk over the nodes; ``slope`` and ``level`` hold the rows, ``side`` the coordinates' box.
+
+    ``level`` has constants, error bounds and magnitudes per unit; ``side`` lower and upper ends,
+    the largest magnitude, and room for a gradient or a point.
+    """
+    m, layers, k_all = net.sides.size, net.decision_start.size - 1, net.unit.size - net.sides.size
+    gamma, trifle = net.gamma, net.trifle
+    paths, where = np.full((k_all + 1, k_all), -1, np.int8), np.zeros((k_all + 1, 2), np.int64)
+    holds, inside = np.zeros(start.size - 1, np.bool_), np.zeros(points.shape[0], np.bool_)
+    coefficient, shift, bound = np.zeros((3, level.shape[1]))
+    gradient = np.zeros(slope.shape[1])
+    _begin(net, slope, level, side)
+    where[0, 0] = -1
+    sides, leaves, top = 0, 0, 0
+    for node in range(decision.size):
+        path = paths[top]
+        while where[top, 1] == 0 and where[top, 0] < layers - 1:
+            where[top, 0] += 1
+            layer = where[top, 0]
+            where[top, 1] = net.decision_start[layer + 1] - net.decision_start[layer]
+            if layer > 0:
+                _enter(net, layer, path, slope, level, side, coefficient, shift, bound)
+        k = decision[node]
+        if k < 0:
+            inside[leaves] = _contains(net, path, points[leaves], slope, level, side[3])
+            leaves += 1
+            top -= 1
+            continue
+        where[top, 1] -= 1
+        if kept[node] < 0:
+            paths[top + 1], where[top + 1] = path, where[top]
+            path[k], paths[top + 1, k] = 1, 0
+            top += 1
+            continue
+        path[k] = 1 - kept[node]
+        constant, error = 0.0, trifle
+        gradient[:] = 0.0
+        valid = True
+        for j in range(start[sides], start[sides + 1]):
+            i, factor = row[j], value[j]
+            u, t = net.unit[i], net.threshold[i]
+            valid &= factor >= 0.0 and (i < m or path[i - m] >= 0)
+            error += factor * (level[1, u] + gamma * (level[2, u] + abs(t)) + trifle)
+            if i >= m and path[i - m] == 0:
+                factor = -factor
+            constant += factor * (level[0, u] - t)
+            for c in range(gradient.size):
+                gradient[c] += factor * slope[u, c]
+        error *= 1.0 + gamma
+        valid &= abs(constant) < _OVERFLOW
+        most = constant
+        for c in range(gradient.size):
+            valid &= abs(gradient[c]) < _OVERFLOW
+            most += max(gradient[c] * side[0, c], gradient[c] * side[1, c])
+        if net.through and not most + error < 0.0:
+            most = constant + _highest(net, gradient)
+        holds[sides] = valid and most + error < 0.0
+        sides += 1
+        path[k] = kept[node]
+    return holds, inside
+
+
+@compiled
+def _begin(net, slope, level, side):
+    """Write the rows of the domain and of the first layer, which are exact, and the box."""
+    m, n = net.sides.size, net.lower.size
+    for i in range(m):
+        level[0, i], level[2, i] = net.sides[i], abs(net.sides[i])
+        for c in range(n):
+            slope[i, c] = -net.normals[i, c]
+            level[2, i] += abs(net.normals[i, c]) * max(abs(net.lower[c]), abs(net.upper[c]))
+    if not net.through:
+        for c in range(n):
+            side[0, c], side[1, c] = net.lower[c], net.upper[c]
+            side[2, c] = max(abs(net.lower[c]), abs(net.upper[c]))
+    end = net.unit_start[1] if net.unit_start.size > 1 else m
+    for i in range(m, end):
+        low, high, size = net.biases[i], net.biases[i], abs(net.biases[i])
+        for c in range(n):
+            w = net.weights[(i - m) * n + c]
+            size += abs(w) * max(abs(net.lower[c]), abs(net.upper[c]))
+            low += min(w * net.lower[c], w * net.upper[c])
+            high += max(w * net.lower[c], w * net.upper[c])
+            if not net.through:
+                slope[i, c] = w
+        level[0, i], level[2, i] = net.biases[i], size
+        if net.through:
+            slope[i, i], level[0, i] = 1.0, 0.0
+            size = size * (1.0 + net.gamma) + net.trifle
+            side[0, i] = low - net.gamma * size - net.trifle
+            side[1, i] = high + net.gamma * size + net.trifle
+            side[2, i], level[2, i] = size, size
+
+
+@compiled
+def _enter(net, layer, path, slope, level, side, coefficient, shift, bound):
+    """Write the rows of a layer on the cell that the path names."""
+    before, first, end = net.unit_start[layer - 1], net.unit_start[layer], net.unit_start[layer + 1]
+    gamma, columns = net.gamma, slope.shape[1]
+    for j in range(before, first):
+        segment = 0
+        for k in range(net.unit_decision[j], net.unit_decision[j + 1]):
+            segment += path[k]
+        a, b = net.slopes[j, segment], net.intercepts[j, segment]
+        coefficient[j], shift[j], bound[j] = a, a * level[0, j] + b, 0.0
+        if a != 0.0 or b != 0.0:
+            size = abs(a) * level[2, j] + abs(b)
+            bound[j] = abs(a) * level[1, j] + gamma * size + net.trifle
+    at = net.weight_start[layer]
+    for i in range(first, end):
+        constant, error, size = net.biases[i], gamma * abs(net.biases[i]) + net.trifle, 0.0
+        for c in range(columns):
+            slope[i, c] = 0.0
+        for j in range(before, first):
+            w = net.weights[at]
+            at += 1
+            if w == 0.0 or bound[j] == 0.0:
+                continue
+            constant += w * shift[j]
+            error += abs(w) * bound[j]
+            w *= coefficient[j]
+            for c in range(columns):
+                slope[i, c] += w * slope[j, c]
+        for c in range(columns):
+            size += abs(slope[i, c]) * side[2, c]
+        level[0, i], level[1, i], level[2, i] = (
+            constant,
+            error * (1.0 + gamma),
+            size + abs(constant),
+        )
+
+
+@compiled
+def _highest(net, gradient):
+    """Maximise a function of the first layer's pre-activations over the inputs."""
+    n, most = net.lower.size, 0.0
+    total = np.zeros(n)
+    for i in range(gradient.size):
+        g = gradient[i]
+        if g != 0.0:
+            most += g * net.biases[i]
+            for c in range(n):
+                total[c] += g * net.weights[i * n + c]
+    for c in range(n):
+        if not abs(total[c]) < _OVERFLOW:
+            return np.inf
+        most += max(total[c] * net.lower[c], total[c] * net.upper[c])
+    return most
+
+
+@compiled
+def _contains(net, path, point, slope, level, place):
+    """Tell whether all rows of a path are positive at a point of the domain."""
+    m, n, gamma = net.sides.size, net.lower.size, net.gamma
+    for c in range(n):
+        if not net.lower[c] <= point[c] <= net.upper[c]:
+            return False
+    for i in range(place.size):
+        place[i] = net.biases[i] if net.through else point[i]
+        if net.through:
+            for c in range(n):
+                place[i] += net.weights[i * n + c] * point[c]
+    for i in range(net.unit.size):
+        u, t = net.unit[i], net.threshold[i]
+        height = level[0, u] - t
+        for c in range(place.size):
+            height += slope[u, c] * place[c]
+        if i >= m and path[i - m] == 0:
+            height = -height
+        least = level[1, u] + gamma * (level[2, u] + abs(t)) + net.trifle
+        if not height > least * (1.0 + gamma):
+            return False
+    return True
