@@ -120,7 +120,7 @@ def _write_rows(report: RegionReport, path: Path) -> None:
         with draft.open("w", newline="") as stream:
             writer = csv.writer(stream)
             writer.writerow(["region", "segments", "active", "map_rank"])
-            writer.writerows(row.values() for row in report.rows())
+            writer.writerows(row.values() for row in report.each_row())
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)

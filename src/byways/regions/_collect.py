@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from byways.core.progress import ProgressEvent
+from byways.regions._listing import Part, lay_out
 from byways.regions._outcome import Outcome
 from byways.regions._work import WHOLE
-from byways.runs import Result
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from byways.core.progress import Listener
     from byways.regions._gather import Answer
     from byways.regions._question import Question
-    from byways.runs import Task
+    from byways.runs import Result, RunDirectory, Task
 
 __all__ = ["Collector"]
 
@@ -28,10 +29,12 @@ __all__ = ["Collector"]
 class Collector:
     """Results so far.
 
-    A count without a limit keeps sums alone, so that its memory does not grow with the work.
+    A count keeps sums alone, so that its memory does not grow with the work. A list keeps its
+    regions, or where a run directory has them a few hundred bytes for each task.
 
     Args:
         question: What is asked.
+        run: The directory that keeps every complete result, or None.
         most: Number of regions that is enough, or None.
         listener: Hears of progress.
         start: When the work began, seconds since the epoch.
@@ -41,23 +44,26 @@ class Collector:
     def __init__(
         self,
         question: Question,
+        run: RunDirectory | None,
         most: int | None,
         listener: Listener,
         start: float,
         deadline: float | None,
     ) -> None:
-        self._listing = question.listing
+        self._question = question
+        self._run = run
         self._most = most
         self._listener = listener
         self._start = start
         self._deadline = deadline
-        self._kept: dict[str, Result] = {}
-        self._sums = _Sums(len(question.problem().stages))
+        stages = len(question.problem().stages)
+        self._parts: list[Part] = []
+        self._sums = _Sums(stages)
+        self._line = _Line(stages)
         self._open = 1  # tasks known to be unfinished
         self._share = 0.0
         self._tasks = 0
         self._seconds = 0.0
-        self._line = _Line()
 
     def take(self, results: Iterable[tuple[Task, Result]]) -> Outcome:
         """Collect until there are no more, or a limit is reached."""
@@ -65,7 +71,7 @@ class Collector:
         for task, result in results:
             self._add(task, result)
             self._tell()
-            if self._most is not None and self._line.advance(self._kept, self._most):
+            if self._most is not None and self._line.advance(result, self._most):
                 return Outcome.MAX_REGIONS
             if self._deadline is not None and time.time() >= self._deadline:
                 break
@@ -75,15 +81,15 @@ class Collector:
         """Put the parts together."""
         from byways.regions._gather import Answer
 
-        results, sums = tuple(self._kept.values()), self._sums
+        parts, sums = self._parts, self._sums
         if outcome is Outcome.MAX_REGIONS and self._most is not None:
-            results = self._line.first(self._kept, self._most)
-            sums = _Sums(len(sums.layers))
-            for result in results:
-                sums.add(result)
-            sums.layers[-1:] = sums.regions
+            sums = self._line.sums
+            sums.regions = sums.layers[-1:] = self._most
+            parts = self._line.first(parts, self._most)
+        words, points = lay_out(self._question, parts, self._run, complete=outcome.complete)
         return Answer(
-            results if self._listing else (),
+            words,
+            points,
             sums.regions,
             tuple(int(count) for count in sums.layers),
             sums.ambiguous,
@@ -96,8 +102,10 @@ class Collector:
 
     def _add(self, task: Task, result: Result) -> None:
         self._sums.add(result)
-        if self._listing or self._most is not None:
-            self._kept[result.key] = result
+        if self._question.listing:
+            stored = self._run is not None and result.complete
+            decisions = self._question.problem().decisions
+            self._parts.append(Part.of(task, result, decisions, stored=stored))
         if result.complete:
             self._open += len(result.rest) - 1
         self._tasks += 1
@@ -132,34 +140,26 @@ class _Line:
     A task comes before those that it left to others, and they come before its successors.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, stages: int) -> None:
+        self.sums = _Sums(stages)
+        self._ahead: dict[str, Result] = {}  # those behind a gap
         self._next = [WHOLE]
-        self._passed: list[str] = []
-        self._total = 0
+        self._passed: dict[str, int] = {}
 
-    def advance(self, kept: dict[str, Result], most: int) -> bool:
-        """Pass on as far as the results go; tell whether there are more regions than ``most``."""
-        while self._total <= most and self._next and self._next[-1] in kept:
-            result = kept[self._next.pop()]
-            self._passed.append(result.key)
-            self._total += int(result.counts["regions"])
-            self._next += [task.key for task in reversed(result.rest)]
-        return self._total > most
+    def advance(self, result: Result, most: int) -> bool:
+        """Take a result; tell whether there are more than ``most`` regions without a gap."""
+        self._ahead[result.key] = replace(result, arrays=None)
+        while self.sums.regions <= most and self._next and self._next[-1] in self._ahead:
+            passed = self._ahead.pop(self._next.pop())
+            self.sums.add(passed)
+            self._passed[passed.key] = int(passed.counts["regions"])
+            self._next += [task.key for task in reversed(passed.rest)]
+        return self.sums.regions > most
 
-    def first(self, kept: dict[str, Result], most: int) -> tuple[Result, ...]:
-        """Give the results that were passed, cut to a number of regions."""
-        left, results = most, []
-        for key in self._passed:
-            size = min(left, int(kept[key].counts["regions"]))
-            results.append(_head(kept[key], size))
-            left -= size
-        return tuple(results)
-
-
-def _head(result: Result, count: int) -> Result:
-    """Keep the first regions of a result."""
-    arrays: dict[str, NDArray[np.generic]] | None = None
-    if result.arrays is not None:
-        arrays = {name: array[:count] for name, array in result.arrays.items()}
-    counts = {**result.counts, "regions": count}
-    return Result(result.key, result.seconds, counts, arrays, complete=False)
+    def first(self, parts: list[Part], most: int) -> list[Part]:
+        """Give the parts that were passed, cut to a number of regions."""
+        left, sizes = most, dict[str, int]()
+        for key, count in self._passed.items():
+            sizes[key] = min(left, count)
+            left -= sizes[key]
+        return [replace(part, count=sizes[part.key]) for part in parts if part.key in sizes]

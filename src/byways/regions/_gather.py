@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from byways.core.progress import Listener
     from byways.regions._question import Question
 
@@ -77,11 +79,13 @@ class Manner:
 class Answer:
     """What was found.
 
-    ``results`` are those of the tasks, in no order, for a list of regions; a count keeps none.
-    ``tasks`` is their number, ``task_seconds`` the time that they took together.
+    ``words`` and ``points`` are the decision bits of the regions in order and a point in each,
+    without rows for a count. ``tasks`` is the number of tasks, ``task_seconds`` the time that they
+    took together.
     """
 
-    results: tuple[Result, ...]
+    words: NDArray[np.uint64]
+    points: NDArray[np.float64]
     total: int
     layer_counts: tuple[int, ...]
     ambiguous: int
@@ -113,14 +117,15 @@ def gather(question: Question, limits: Limits, manner: Manner) -> Answer:
                 )
             )
         stream = _results(question, limits, manner, journal, deadline)
-        collector = Collector(question, limits.max_regions, listener, start, deadline)
+        most = limits.max_regions
+        collector = Collector(question, journal, most, listener, start, deadline)
         try:
             outcome = collector.take(stream)
         except KeyboardInterrupt:
             outcome = Outcome.INTERRUPTED
         finally:
             stream.close()
-    return collector.answer(outcome)
+        return collector.answer(outcome)
 
 
 def recall(question: Question, directory: RunDirectory) -> Answer:
@@ -128,9 +133,8 @@ def recall(question: Question, directory: RunDirectory) -> Answer:
 
     The answer's seconds are those that the tasks took together.
     """
-    known = {result.key: result for result in directory.results()}
-    collector = Collector(question, None, as_progress(False), time.time(), None)
-    outcome = collector.take(_recalled([whole(None, None)], known, []))
+    collector = Collector(question, directory, None, as_progress(False), time.time(), None)
+    outcome = collector.take(_recalled([whole(None, None)], directory.finished(), []))
     answer = collector.answer(outcome if outcome.complete else Outcome.INTERRUPTED)
     return replace(answer, seconds=answer.task_seconds)
 
@@ -158,18 +162,15 @@ def _results(
     if type(manner.workers) is not int or manner.workers != 1 or elsewhere:
         start([], journal=journal, queue=manner.queue)  # refuses wrong arguments at once
     root, most = whole(deadline, limits.max_regions), limits.max_regions
-    known = {result.key: result for result in journal.results()} if journal else {}
-    done, waiting = known.keys() - {root.key}, list[Task]()
-    fitting = known
-    if most is not None:
-        # A task with more regions than are asked for stops at the first that its walk meets, which
-        # are not the first of its sorted list; it has to walk again.
-        fitting = {k: result for k, result in known.items() if result.counts["regions"] <= most}
-    yield from _recalled([root], fitting, waiting)
+    known: Mapping[str, Result] = journal.finished() if journal else {}
+    waiting: list[Task] = []
+    # A task with more regions than are asked for stops at the first that its walk meets, which
+    # are not the first of its sorted list; it has to walk again.
+    yield from _recalled([root], known, waiting, most)
     if waiting == [root]:
         yield from _begin(question, journal, known, waiting)
-    again = [task for task in waiting if task.key in done]
-    fresh = [task for task in waiting if task.key not in done]
+    again = [task for task in waiting if task.key in known]
+    fresh = [task for task in waiting if task.key not in known]
     for tasks, kept in ((again, None), (fresh, journal)):
         if not tasks:
             continue
@@ -200,14 +201,23 @@ def _begin(
         waiting += reversed(more)
 
 
-def _recalled(tasks: Iterable[Task], known: Mapping[str, Result], waiting: list[Task]) -> Stream:
-    """Give what is known of tasks and of those that they left; list the others as waiting."""
+def _recalled(
+    tasks: Iterable[Task],
+    known: Mapping[str, Result],
+    waiting: list[Task],
+    most: int | None = None,
+) -> Stream:
+    """Give what is known of tasks and of those that they left; list the others as waiting.
+
+    What has more than ``most`` regions counts as unknown.
+    """
     stack = list(tasks)[::-1]
     limits = {k: stack[0].payload[k] for k in LIMITS} if stack else {}
     while stack:
         task = stack.pop()
-        if task.key in known:
-            yield task, known[task.key]
-            stack += [limited(child, limits) for child in reversed(known[task.key].rest)]
-        else:
+        result = known.get(task.key)
+        if result is None or (most is not None and result.counts["regions"] > most):
             waiting.append(task)
+            continue
+        yield task, result
+        stack += [limited(child, limits) for child in reversed(result.rest)]

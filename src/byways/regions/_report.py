@@ -16,13 +16,14 @@ from byways.core.affine import Affine
 from byways.core.files import read_npz, write_npz
 from byways.core.reports import Report
 from byways.regions import _analysis, _geometry
+from byways.regions._array_files import blocks
 from byways.regions._count import RegionCount
 from byways.regions._domains import WholeSpace
 from byways.regions._outcome import Outcome
 from byways.regions._proof import Proof
 from byways.regions._question import Question, describe, under
 from byways.regions._region import Region
-from byways.regions._signs import find, lexicographic_order, pack, unpack
+from byways.regions._signs import find, pack, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 __all__ = ["RegionReport"]
 
 _FORMAT = "byways.RegionReport/1"
+_AT_ONCE = 4_096
+_MOST_BYTES = 4 << 30  # of an array with a row for each region
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,20 +89,10 @@ class RegionReport(Report):
     @classmethod
     def assemble(cls, question: Question, answer: Answer) -> RegionReport:
         """Put the parts of an answer together, and certify them if the question asks for it."""
-        problem = question.problem()
-        width = pack(np.zeros((1, problem.decisions), dtype=np.uint8)).shape[1]
-        parts = [result.arrays or {} for result in answer.results]
-        words = np.concatenate(
-            [np.zeros((0, width), dtype=np.uint64), *(p["words"] for p in parts if p)]
-        )
-        points = np.concatenate(
-            [np.zeros((0, problem.dim)), *(p["points"] for p in parts if "points" in p)]
-        )
-        order = lexicographic_order(words)
         return cls(
             question,
-            words[order],
-            points[order] if len(points) else points,
+            answer.words,
+            answer.points,
             answer.layer_counts,
             answer.outcome,
             answer.ambiguous,
@@ -146,16 +139,21 @@ class RegionReport(Report):
 
     def __iter__(self) -> Iterator[Region]:
         """Give the regions one by one."""
-        return (self[k] for k in range(len(self)))
+        for first in range(0, len(self), _AT_ONCE):
+            some = slice(first, first + _AT_ONCE)
+            inputs = self._points_to_inputs(self.points[some])
+            for k, signs in enumerate(self.signs_of(some)):
+                yield Region(self.network, signs, inputs[k] if len(inputs) else None)
 
     def __getitem__(self, k: int) -> Region:
         """Give region ``k``."""
         witness = self._points_to_inputs(self.points[k]) if len(self.points) else None
-        return Region(self.network, self._signs([k])[0], witness)
+        return Region(self.network, self.signs_of([k])[0], witness)
 
     @property
     def bits(self) -> NDArray[np.uint8]:
         """Decision bits, one per unit and breakpoint, shape ``(regions, decisions)``."""
+        self._refuse_more_than_memory("bits", self.problem.decisions)
         return unpack(self.words, self.problem.decisions)
 
     def bits_of(self, k: int | slice) -> NDArray[np.uint8]:
@@ -175,12 +173,31 @@ class RegionReport(Report):
 
     @property
     def signs(self) -> NDArray[np.uint8]:
-        """Segment of every hidden unit (for ReLU 0 off, 1 on), shape ``(regions, units)``."""
+        """Segment of every hidden unit (for ReLU 0 off, 1 on), shape ``(regions, units)``.
+
+        Raises:
+            MemoryError: If they would take more than 4 GiB; ``signs_of`` gives some at a time.
+        """
+        self._refuse_more_than_memory("signs", self.problem.decisions)
         return self.problem.segments(self.bits)
+
+    def signs_of(self, some: slice | list[int] | NDArray[np.integer]) -> NDArray[np.uint8]:
+        """Give the segments of some regions: ``report.signs_of(slice(0, 1000))``.
+
+        Args:
+            some: Their numbers, or a slice.
+
+        Returns:
+            Those rows of ``signs``; a report that is longer than memory can be read like this.
+        """
+        problem = self.problem
+        return problem.segments(unpack(self.words[some], problem.decisions))
 
     @property
     def witnesses(self) -> Array:
         """An input strictly inside each region, shape ``(regions, n_0)``; empty if not kept."""
+        if len(self.points):
+            self._refuse_more_than_memory("witnesses", 8 * self.network.input_size)
         return self._points_to_inputs(self.points)
 
     def affine(self, k: int | NDArray[np.integer] | slice) -> Affine:
@@ -189,7 +206,7 @@ class RegionReport(Report):
         Returns:
             Weight ``(n_L, n_0)`` and bias ``(n_L,)``; it equals the network's Jacobian there.
         """
-        signs = self._signs([k])[0] if isinstance(k, int | np.integer) else self._signs(k)
+        signs = self.signs_of([k])[0] if isinstance(k, int | np.integer) else self.signs_of(k)
         return self.network.local_map(signs)
 
     def ranks(self, layer: int = -1) -> NDArray[np.int64]:
@@ -338,16 +355,17 @@ class RegionReport(Report):
 
     def rows(self) -> list[dict[str, Any]]:
         """Give one row per region: its segments as text, active units, and the rank of its map."""
-        ranks = self.ranks()
-        return [
-            {
-                "region": k,
-                "segments": "".join(map(str, signs)),
-                "active": sum(sign > 0 for sign in signs),
-                "map_rank": int(rank),
-            }
-            for k, (signs, rank) in enumerate(zip(self.signs.tolist(), ranks, strict=True))
-        ]
+        return list(self.each_row())
+
+    def each_row(self) -> Iterator[dict[str, Any]]:
+        """Give the same rows one by one, for lists whose rows do not fit into memory."""
+        for first in range(0, len(self), _AT_ONCE):
+            some = slice(first, first + _AT_ONCE)
+            few = replace(self, words=self.words[some], points=self.points[:0])
+            pairs = zip(few.signs.tolist(), few.ranks().tolist(), strict=True)
+            for k, (signs, rank) in enumerate(pairs, first):
+                segments, active = "".join(map(str, signs)), sum(sign > 0 for sign in signs)
+                yield {"region": k, "segments": segments, "active": active, "map_rank": rank}
 
     def plot(self, ax: Axes | None = None, *, color: str = "auto") -> Axes:
         """Draw the exact partition; for two-dimensional domains and slices.
@@ -383,8 +401,9 @@ class RegionReport(Report):
         """Give the SHA-256 of everything but the time it took."""
         hasher = hashlib.sha256(self.question.digest().encode())
         hasher.update(json.dumps(self._summary(), sort_keys=True).encode())
-        hasher.update(self.words.astype("<u8").tobytes())
-        hasher.update(self.points.astype("<f8").tobytes())
+        for array, dtype in ((self.words, "<u8"), (self.points, "<f8")):
+            for block in blocks(array):
+                hasher.update(block.astype(dtype).tobytes())
         return hasher.hexdigest()
 
     def save(self, path: str | Path) -> None:
@@ -433,9 +452,13 @@ class RegionReport(Report):
             "rational": self.rational,
         }
 
-    def _signs(self, where: slice | list[int] | NDArray[np.integer]) -> NDArray[np.uint8]:
-        problem = self.problem
-        return problem.segments(unpack(self.words[where], problem.decisions))
+    def _refuse_more_than_memory(self, name: str, bytes_a_region: int) -> None:
+        size = bytes_a_region * len(self)
+        if size > _MOST_BYTES:
+            raise MemoryError(
+                f'"{name}" of {len(self):,} regions would take {size / 2**30:,.1f} GiB; iterate '
+                "over the report, or read some at a time with signs_of and affine"
+            )
 
     def _points_to_inputs(self, points: Array) -> Array:
         mapped: Array = self.problem.embed(points)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Bits = NDArray[np.uint8]
     Words = NDArray[np.uint64]
 
-__all__ = ["find", "lexicographic_order", "pack", "unpack", "words_for"]
+__all__ = ["find", "lexicographic_order", "lower_bound", "pack", "unpack", "words_for"]
 
 _WORD = 64
 
@@ -52,13 +52,29 @@ def find(wanted: Words, words: Words) -> NDArray[np.intp]:
     """Give for each wanted sign vector its place in a sorted list, or -1."""
     if not len(words):
         return np.full(len(wanted), -1, dtype=np.intp)
-    table, keys = _comparable(words), _comparable(wanted)
-    place = np.minimum(np.searchsorted(table, keys), len(words) - 1)
-    return np.where(table[place] == keys, place, -1)
+    place = np.minimum(lower_bound(wanted, words), len(words) - 1)
+    return np.where((words[place] == wanted).all(axis=1), place, -1)
 
 
-def _comparable(words: Words) -> NDArray[np.void]:
-    """View each row as one item whose order is the lexicographic one."""
-    octets = np.ascontiguousarray(words.astype(">u8"))
-    items = octets.view(np.dtype((np.bytes_, 8 * words.shape[1])))
-    return items.reshape(len(words))
+def lower_bound(wanted: Words, words: Words) -> NDArray[np.intp]:
+    """Give for each wanted sign vector how many of a sorted list are smaller.
+
+    The list is not copied, for it may be longer than memory.
+    """
+    if words.shape[1] == 1:
+        return np.searchsorted(words[:, 0], wanted[:, 0])
+    low = np.zeros(len(wanted), dtype=np.intp)
+    high = np.full(len(wanted), len(words), dtype=np.intp)
+    for _ in range(len(words).bit_length()):  # so often can a range be halved
+        middle = np.minimum((low + high) // 2, len(words) - 1)
+        above = _less(words[middle], wanted) & (low < high)
+        low, high = np.where(above, middle + 1, low), np.where(above, high, middle)
+    return low
+
+
+def _less(left: Words, right: Words) -> NDArray[np.bool_]:
+    """Compare sign vectors row by row."""
+    first = (left != right).argmax(axis=1)
+    rows = np.arange(len(left))
+    less: NDArray[np.bool_] = left[rows, first] < right[rows, first]
+    return less
