@@ -86,6 +86,45 @@ def fewest_ios(edges: Sequence[Edge], outputs: Sequence[int], places: int) -> in
     raise AssertionError("no way to run the edges")
 
 
+def ego(edges: Sequence[Edge], window: int) -> list[int]:
+    """Place one edge after the other by the published rule, recounting the window at every step.
+
+    Among equal scores goes the edge whose source's and target's counts have not changed for
+    longest, then the first listed. Changes within a step count in the order of ``touched`` below.
+    """
+    order: list[int] = []
+    since: dict[tuple[str, int], int] = {}
+    made = {v for _, v in edges}
+    ready = {u for u, _ in edges if u not in made}
+
+    def counts() -> dict[tuple[str, int], int]:
+        recent = [edges[e] for e in order[-window:]]
+        given = {("given", x): sum(x in edge for edge in recent) for x in ready}
+        return given | {("taken", x): sum(x == v for _, v in recent) for x in made}
+
+    def rank(e: int) -> tuple[int, int, int]:
+        ends = ("given", edges[e][0]), ("taken", edges[e][1])
+        return sum(score[end] for end in ends), -max(since.get(end, 0) for end in ends), -e
+
+    for step in range(len(edges)):
+        score = counts()
+        waiting = [e for e in range(len(edges)) if e not in order and edges[e][0] in ready]
+        order.append(max(waiting, key=rank))
+        (u, v), old = edges[order[-1]], order[step - window] if step >= window else None
+        touched = [("given", u), ("taken", v)]
+        if old is not None:
+            a, b = edges[old]
+            touched += [("given", a), ("taken", b), ("given", b)]
+        now = counts()
+        for k, end in enumerate(touched):
+            if end in now and now[end] != score[end]:
+                since[end] = 6 * step + k + 1
+        if all(e in order for e, edge in enumerate(edges) if edge[1] == v):
+            ready.add(v)
+            since["given", v] = 6 * step + 6
+    return order
+
+
 def replay(
     edges: Sequence[Edge], outputs: Sequence[int], places: int, policy: str
 ) -> tuple[int, int]:

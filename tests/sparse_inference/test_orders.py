@@ -17,6 +17,7 @@ from byways.sparse_inference import (
     simulate,
 )
 from byways.sparse_inference._finders import METHODS
+from tests.oracles import edges as oracle
 from tests.oracles.edges import fewest_ios, topological_orders
 from tests.sparse_inference.graphs import complete, graph_of, random_graph
 
@@ -121,6 +122,18 @@ def test_ego_always_takes_a_ready_edge_with_the_highest_score(window: int) -> No
     scores = ego_by_scanning(random_sparse([8, 10, 6, 4], 0.4, rng=4), window)
     assert max(scores) > 0
     ego_by_scanning(random_graph(np.random.default_rng(7), 18), window)
+
+
+@pytest.mark.parametrize("window", [1, 2, 5, 13, 1000])
+def test_ego_is_the_order_of_the_slow_one(window: int) -> None:
+    rng = np.random.default_rng(window)
+    graphs = [random_graph(rng, n, density) for n in (10, 14, 18) for density in (0.2, 0.5, 0.9)]
+    graphs += [random_sparse([7, 9, 6, 5], d, rng=rng) for d in (0.2, 0.5, 1.0)]
+    graphs += [radix_net(16, 3, base=4), compact_growth(4, 20, 2, rng=rng), complete(6, 7)]
+    for graph in graphs:
+        edges = list(zip(graph.sources.tolist(), graph.targets.tolist(), strict=True))
+        found = order_edges(graph, "ego", window=window).permutation.tolist()
+        assert found == oracle.ego(edges, window)
 
 
 def test_ego_finds_layer_fusion_on_a_local_network() -> None:
