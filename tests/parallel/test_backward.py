@@ -197,10 +197,42 @@ def test_modules_that_only_look_like_layers_are_left_alone() -> None:
     torch.testing.assert_close(ours(x), model(x))
 
 
-def test_recurrent_modules_become_their_drop_ins() -> None:
-    model = nn.GRU(3, 5).double()
-    ours, x = parallel_backward(model), torch.ones(20, 2, 3, dtype=torch.float64)
-    torch.testing.assert_close(ours(x)[0], model(x)[0])
-    found = torch.autograd.grad(ours(x)[0].square().sum(), list(ours.parameters()))
-    expected = torch.autograd.grad(model(x)[0].square().sum(), list(model.parameters()))
+@pytest.mark.parametrize("steps", [1, 2, 3, 20])
+@pytest.mark.parametrize("strategy", [*STRATEGIES, "bppsa"])
+@pytest.mark.parametrize("cls", [nn.RNN, nn.GRU, nn.LSTM])
+def test_recurrent_modules_scan_over_their_steps(
+    cls: type[nn.RNNBase], strategy: str, steps: int
+) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = cls(3, 5, num_layers=2, bidirectional=True).double()
+        x = torch.randn(steps, 2, 3, dtype=torch.float64, requires_grad=True)
+    ours = parallel_backward(model, strategy=strategy)
+    leaves = [x, *model.parameters()]  # ours has the very parameters of the model
+    mine, theirs = ours(x)[0], model(x)[0]
+    torch.testing.assert_close(mine, theirs, rtol=1e-12, atol=1e-12)
+    found = torch.autograd.grad(mine.square().sum(), leaves)
+    expected = torch.autograd.grad(theirs.square().sum(), leaves)
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+    if strategy == "bppsa":
+        assert ours.last_info[0].strategy == "blelloch"  # type: ignore[union-attr, index]
+    elif strategy != "auto":
+        assert ours.last_info[0].strategy == strategy  # type: ignore[union-attr, index]
+
+
+def test_recurrent_modules_are_trained_through_their_drop_ins() -> None:
+    model = nn.RNN(2, 3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    before = [one.clone() for one in model.parameters()]
+    parallel_backward(model, strategy="pcr")(torch.ones(9, 2, 2))[0].sum().backward()
+    optimizer.step()
+    assert all(bool((a != b).any()) for a, b in zip(before, model.parameters(), strict=True))
+
+
+def test_recurrent_modules_take_no_options_of_chains() -> None:
+    with pytest.raises(ValueError, match='"stacked" was True and "max_tree_levels" None for a GRU'):
+        parallel_backward(nn.GRU(2, 3), stacked=True)
+    with pytest.raises(ValueError, match='"max_tree_levels" 2 for a RNN'):
+        parallel_backward(nn.RNN(2, 3), strategy="bppsa", max_tree_levels=2)
+    with pytest.raises(ValueError, match="\"strategy\" was 'floor'; it takes auto, sequential"):
+        parallel_backward(nn.RNN(2, 3), strategy="floor")

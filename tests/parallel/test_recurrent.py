@@ -15,7 +15,7 @@ from byways.parallel import GRU, LSTM, RNN
 from .recurrent_pairs import assert_close, pair, results, start
 
 KINDS = ("tanh", "relu", "gru", "lstm")
-SOLVERS = ("floor", "shooting")
+SOLVERS = ["floor", "shooting", "blelloch"]
 
 
 @pytest.mark.parametrize("strategy", SOLVERS)

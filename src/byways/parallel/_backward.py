@@ -68,7 +68,7 @@ def parallel_backward(
         model: An ``nn.Sequential`` of linear layers and activations (ReLU, tanh, sigmoid), and of
             modules of your own that add such a layer to their input, scaled or not. A model without
             any run of two such layers is refused. An ``nn.RNN``, ``nn.GRU`` or ``nn.LSTM`` becomes
-            this package's drop-in for it, with the default options.
+            this package's drop-in for it, on the same parameters; there the chain are the steps.
         strategy: How the recurrence is solved: ``"sequential"``, ``"blelloch"`` (BPPSA),
             ``"pcr"`` (DeepPCR), ``"chunked"``, or ``"auto"``: step by step in a compiled loop,
             which wins on a CPU for every width. A scan composes matrices, ``w`` times the work, and
@@ -79,14 +79,15 @@ def parallel_backward(
         stacked: Hold the weights of a run in one parameter, which makes optimiser and graph
             independent of the depth. The layers of ``model`` then read from it; make the optimiser
             from the parameters of the result.
-        max_tree_levels: With ``"bppsa"``, levels of the tree; all if None.
+        max_tree_levels: With ``"bppsa"`` on a sequential network, levels of the tree; all if None.
 
     Returns:
         The module. ``.model`` gives the given one.
 
     Raises:
         TypeError: If ``model`` is not a module.
-        ValueError: If the strategy is unknown, or nothing in the model is a run of layers.
+        ValueError: If the strategy is unknown, nothing in the model is a run of layers, or a
+            recurrent module shall be ``stacked`` or have ``max_tree_levels``.
 
     References:
         Wang, Bai and Pekhimenko (2020), BPPSA. Danieli et al. (2023), DeepPCR.
@@ -104,9 +105,8 @@ def parallel_backward(
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f'"model" was of type {type(model).__name__}; it takes a torch.nn.Module')
-    if type(model) in _RECURRENT and strategy == "auto" and not stacked:
-        drop_in: nn.Module = _RECURRENT[type(model)].from_torch(model)
-        return drop_in
+    if type(model) in _RECURRENT:
+        return _recurrent(model, strategy, stacked=stacked, max_tree_levels=max_tree_levels)
     if strategy == "bppsa":
         return ParallelBackward(model, [ScannedNetwork(flattened(model), max_tree_levels)])
     check_strategy(strategy, None)
@@ -125,6 +125,24 @@ def parallel_backward(
             "to solve together"
         )
     return ParallelBackward(model, parts)
+
+
+def _recurrent(
+    model: Any, strategy: str, *, stacked: bool, max_tree_levels: int | None
+) -> nn.Module:
+    """Give the drop-in of a recurrent module, on the module's own parameters."""
+    if stacked or max_tree_levels is not None:
+        raise ValueError(
+            f'"stacked" was {stacked!r} and "max_tree_levels" {max_tree_levels!r} for a '
+            f"{type(model).__name__}; its steps share their weights and its scan goes to the end, "
+            "so leave both out"
+        )
+    strategy = "blelloch" if strategy == "bppsa" else strategy
+    check_strategy(strategy, None)
+    drop_in: nn.Module = _RECURRENT[type(model)].from_torch(model, strategy=strategy)
+    for name, parameter in model.named_parameters():
+        setattr(drop_in, name, parameter)
+    return drop_in
 
 
 def _kind(part: Link | nn.Module) -> tuple[Any, ...] | None:

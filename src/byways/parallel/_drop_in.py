@@ -16,11 +16,13 @@ from byways.parallel._checks import checked_lengths, checked_strategy, refuse_no
 from byways.parallel._floor import FLOOR_DTYPES, floor_layer
 from byways.parallel._lattice import RecurrenceInfo
 from byways.parallel._layers import Solver, kind_of, run_layers
+from byways.parallel._scanned_layer import scanned_layer
 from byways.parallel._shooting import shoot
+from byways.parallel._strategies import STRATEGIES
 
 __all__ = ["DropIn"]
 
-_STRATEGIES = ("auto", "floor", "shooting", "torch")
+_STRATEGIES = ("auto", "floor", "shooting", "torch", *STRATEGIES)
 _HALF = (torch.float16, torch.bfloat16)  # computed in float32
 
 
@@ -166,7 +168,10 @@ class DropIn(nn.RNNBase):
         if strategy == "torch" and n_B is not None:
             self.last_info = (RecurrenceInfo("torch"),)
             return self._by_torch(x_TBI, state, n_B)
-        solve = self._by_floor(n_B) if strategy == "floor" else self._by_shooting(n_B)
+        if strategy in STRATEGIES:
+            solve = self._by_scan(strategy, n_B)
+        else:
+            solve = self._by_floor(n_B) if strategy == "floor" else self._by_shooting(n_B)
         return run_layers(self, x_TBI, state, n_B, solve)
 
     def _choose(self, input: Tensor, lengths: object) -> str:
@@ -235,6 +240,16 @@ class DropIn(nn.RNNBase):
             h, *cell = (part.to(x_TBG.dtype) for part in parts)
             self.last_info += (RecurrenceInfo("floor"),)
             return h, (h[-1], *cell)
+
+        return solve
+
+    def _by_scan(self, strategy: str, n_B: Tensor | None) -> Solver:
+        kind = kind_of(self)
+
+        def solve(x_TBG: Tensor, state: State, W: Tensor, b: Tensor | None) -> tuple[Tensor, State]:
+            states = scanned_layer(kind, strategy, x_TBG, state, W, b, n_B)
+            self.last_info += (RecurrenceInfo(strategy),)
+            return states[0], tuple(part[-1] for part in states)
 
         return solve
 

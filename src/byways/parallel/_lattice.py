@@ -23,7 +23,8 @@ class RecurrenceInfo:
     """How a recurrence was computed.
 
     Attributes:
-        strategy: ``"shooting"``, ``"floor"``, ``"sequential"`` or ``"torch"``.
+        strategy: ``"shooting"``, ``"floor"``, ``"torch"``, ``"sequential"``, or the strategy of the
+            scan of the backward pass.
         chunks: Number of chunks K, 1 if none were made.
         iterations: Roll-outs of all chunks that the forward pass took, the burn-in not counted.
         converged: Whether every sequence met the tolerance. What did not was computed step by step.

@@ -25,6 +25,9 @@ class RNN(DropIn, nn.RNN):
     - ``"shooting"``: about sqrt(T) chunks rolled out side by side until their ends meet, on any
       device. Sequences that do not settle are computed step by step and listed.
     - ``"torch"``: the kernel of ``torch.nn``.
+    - ``"sequential"``, ``"blelloch"``, ``"pcr"``, ``"chunked"``: step by step forward, and backward
+      one scan over the Jacobians of all steps (BPPSA). A tree composes matrices, H times the work,
+      so this is for many processors, or for measuring; memory is T B H^2.
     - ``"auto"``: the floor on a CPU, unless torch's kernel is faster for the sizes at hand; on
       other devices a few rounds of shooting where they worked before, else torch's kernel.
 
