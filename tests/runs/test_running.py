@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import itertools
 import multiprocessing
-import pickle
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,8 +23,7 @@ from hypothesis import strategies as st
 from byways.core.errors import RunMismatchError, TasksFailedError
 from byways.core.progress import ProgressEvent
 from byways.runs import Result, RunDirectory, Task, _journal, run_tasks
-from byways.runs._chunks import ContextRef, forget_context, run_chunk
-from byways.runs._executors import OwnPool
+from byways.runs._chunks import forget_context
 from tests.runs import workloads
 from tests.runs.adversary import AdversarialExecutor
 from tests.runs.workloads import Forgetful, Scale, Unsaved, expected, found, make_tasks, multiply
@@ -304,23 +302,6 @@ def test_a_context_that_changes_on_its_way_is_refused() -> None:
         pytest.raises(RunMismatchError, match=r"'scale-0' after it travelled, .* 'scale-3' before"),
     ):
         _run(make_tasks(3), executor=executor, context=Forgetful(3))
-
-
-def test_long_chunks_give_back_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    ref = ContextRef(CONTEXT.digest(), data=pickle.dumps(CONTEXT))
-    reply = run_chunk(workloads.multiply_slowly, make_tasks(20), ref, patience=0.035)
-    assert 1 < len(reply.results) <= 4  # each takes 0.01 s at least
-    assert [result.key for result in reply.results] == list(expected(20))[: len(reply.results)]
-    # In a run: the first tasks are quick, so later chunks are far too large for what they hold.
-    monkeypatch.setattr(OwnPool, "target", 0.005)
-    pairs = run_tasks(quick_then_slow, make_tasks(60), context=CONTEXT, workers=2)
-    assert found([result for _, result in pairs]) == expected(60)
-
-
-def quick_then_slow(context: Scale, task: Task) -> Result:
-    n = task.payload["n"]
-    assert isinstance(n, int)
-    return (multiply if n < 8 else workloads.multiply_slowly)(context, task)
 
 
 def test_results_are_written_while_workers_take_their_time(

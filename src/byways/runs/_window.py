@@ -29,6 +29,9 @@ _LEAST_CHUNK = 64
 # Weight of the last chunk in the average of seconds per unit of cost.
 _NEWEST = 0.3
 _FLUSH_SECONDS = 0.5
+# Tasks that are back in a moment are too short to travel alone: a few are tried before the window
+# is filled. Where tasks take longer, a moment is nothing.
+_FEW, _MOMENT = 8, 1e-3
 
 
 @dataclass(slots=True)
@@ -113,6 +116,11 @@ class TaskQueue:
         for _, result in reversed(pairs):
             self._left += reversed(result.rest)
 
+    def put_back(self, tasks: list[Task]) -> None:
+        """Take back tasks that were not begun; they go first."""
+        self._underway.difference_update([task.key for task in tasks])
+        self._left += reversed(tasks)
+
     def _add(self, rest: Sequence[Task]) -> None:
         """Put what a skipped task left in front."""
         self._ledger.expect(len(rest))
@@ -155,6 +163,7 @@ class Window:
         """Run everything; give pairs of task and result."""
         complete = False
         try:
+            yield from self._try_few()
             while self._fill():
                 arrived = self._wait()
                 if arrived is None:
@@ -166,9 +175,21 @@ class Window:
         finally:
             self._stop(complete)
 
-    def _fill(self) -> bool:
+    def _try_few(self) -> list[tuple[Task, Result]]:
+        """Submit a few chunks, and collect one if it is back in a moment."""
+        if not self._fill(_FEW):
+            return []
+        try:
+            pairs = self._collect(self._arrived.get(timeout=_MOMENT))
+        except Empty:
+            pairs = []
+        self._fill()
+        return pairs
+
+    def _fill(self, most: int | None = None) -> bool:
         """Submit chunks until the window is full; False if there is nothing left to wait for."""
-        while len(self._running) < self._size and (chunk := self._next()) is not None:
+        size = self._size if most is None else min(most, self._size)
+        while len(self._running) < size and (chunk := self._next()) is not None:
             try:
                 future = self._pool.submit(chunk.tasks, lacked_context=chunk.lacked_context)
             except BrokenExecutor as error:
@@ -229,9 +250,11 @@ class Window:
             self._ledger.record(result)
         if pairs:
             self._queue.finish(pairs, reply.seconds)
-        rest = chunk.tasks[len(pairs) :]
-        if rest:
-            self._again.append(_Chunk(rest, chunk.losses))
+        if rest := chunk.tasks[len(pairs) :]:
+            if chunk.losses:
+                self._again.append(_Chunk(rest, chunk.losses))
+            else:
+                self._queue.put_back(rest)  # they take longer than predicted: cut them anew
         return pairs
 
     def _put_back(self, chunk: _Chunk, error: BaseException) -> None:
