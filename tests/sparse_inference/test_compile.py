@@ -89,6 +89,31 @@ def test_layers_by_dense_products(graph: EdgeGraph, kernel: str, high: float) ->
     close(compile_network(graph)(x), layered(graph, n, x, high), "float32")
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "widths", [(16, 20, 16), (37, 30, 21), (8, 40, 50), (50, 40, 9), (7, 9, 8)]
+)
+def test_widths_and_batches_that_do_not_fill_squares(widths: tuple[int, ...], dtype: str) -> None:
+    rng = np.random.default_rng(sum(widths))
+    weights = [rng.normal(size=shape) for shape in zip(widths[1:], widths[:-1], strict=True)]
+    biases = [rng.normal(size=n) for n in widths[1:]]
+    run = compile_network(EdgeGraph.from_layers(weights, biases, relu), dtype=dtype, threads=1)
+    for batch in (7, 15, 16, 17, 100, 111, 112, 193):
+        x = rng.normal(size=(batch, widths[0]))
+        hidden = np.maximum(x @ weights[0].T + biases[0], 0.0)
+        close(run(x), np.maximum(hidden @ weights[1].T + biases[1], 0.0), dtype)
+
+
+def test_a_constant_among_many_outputs() -> None:
+    rng = np.random.default_rng(5)
+    weight, bias = rng.normal(size=(24, 20)), rng.normal(size=24)
+    weight[[0, 11, 23]] = 0.0
+    x = rng.normal(size=(50, 20))
+    close(
+        compile_network(EdgeGraph.from_layers([weight], [bias]))(x), x @ weight.T + bias, "float32"
+    )
+
+
 def test_a_torch_module_becomes_a_module_with_the_same_outputs() -> None:
     torch.manual_seed(0)
     model = torch.nn.Sequential(

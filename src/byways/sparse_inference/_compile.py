@@ -124,13 +124,15 @@ class CompiledNetwork:
         return self._about
 
     def _run(self, x: NDArray[Any], out: NDArray[Any], first: int, last: int) -> None:
+        flat, results = x.reshape(-1), out.reshape(-1)
         if len(x) <= _FEW:
             values = np.zeros(self._single_slots, dtype=self._dtype)
-            execute.run_single(x, out, first, last, self._single, values)
+            execute.run_single(flat, results, first, last, self._single, values)
             return
         tile = self._about.tile
         kernel = execute.run_grouped if self._about.kernel == "grouped" else execute.run_wide
-        kernel(x, out, first, last, self._tiled, _aligned(self._slots * tile, self._dtype), tile)
+        values = _aligned(self._slots * tile, self._dtype)
+        kernel(flat, results, first, last, self._tiled, values, tile)
 
 
 def compile_network(

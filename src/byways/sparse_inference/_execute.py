@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from byways.core.compiled import compiled, entry
+from byways.sparse_inference._transpose import turn
 from byways.sparse_inference._vector import VECTOR_BYTES, accumulate
 
 __all__ = [
@@ -30,7 +31,6 @@ __all__ = [
 
 IDENTITY, CLAMP, PIECES, TANH, SIGMOID = range(5)
 WIDE_VECTORS, GROUP_VECTORS, GROUP_ROWS = 6, 3, 8
-_AT_ONCE = 16  # inputs transposed together: a cache line of a neuron's vector
 
 
 @compiled
@@ -53,27 +53,42 @@ def _activate(values, at, width, table):
 
 
 @compiled
-def _load(x, first, count, width, inputs, values):
+def _load(x, strides, first, count, width, inputs, values):
     """Write a tile of inputs neuron by neuron; places beyond the batch are zero."""
-    for begin in range(0, width, _AT_ONCE):
-        room = min(width - begin, _AT_ONCE)
-        here = min(max(count - begin, 0), room)
-        for i in range(len(inputs)):
+    side, n = len(strides), len(inputs)
+    for begin in range(0, width, side):
+        here = min(max(count - begin, 0), side)
+        start = (first + begin) * n
+        if here == side <= n:
+            # The last square ends at the edge, and may repeat some of the one before.
+            for i in range(0, n, side):
+                column = min(i, n - side)
+                turn(x, strides, 0, start + column, values, inputs, column, begin)
+            continue
+        for i in range(n):
             at = inputs[i] + begin
             for t in range(here):
-                values[at + t] = x[first + begin + t, i]
-            for t in range(here, room):
+                values[at + t] = x[start + t * n + i]
+            for t in range(here, side):
                 values[at + t] = 0.0
 
 
 @compiled
-def _store(values, outputs, constant, first, count, out):
-    for begin in range(0, count, _AT_ONCE):
-        here = min(count - begin, _AT_ONCE)
-        for j in range(len(outputs)):
+def _store(values, strides, outputs, constant, first, count, out):
+    side, n = len(strides), len(outputs)
+    plain = n > 0 and outputs.min() >= 0
+    for begin in range(0, count, side):
+        here = min(count - begin, side)
+        start = (first + begin) * n
+        if plain and here == side <= n:
+            for j in range(0, n, side):
+                column = min(j, n - side)
+                turn(values, outputs, column, begin, out, strides, 0, start + column)
+            continue
+        for j in range(n):
             at = outputs[j] + begin
             for t in range(here):
-                out[first + begin + t, j] = values[at + t] if outputs[j] >= 0 else constant[j]
+                out[start + t * n + j] = values[at + t] if outputs[j] >= 0 else constant[j]
 
 
 @compiled
@@ -85,13 +100,18 @@ def _finish(k, runs, places, kind, tables, values, width):
 
 @entry
 def run_wide(x, out, first, last, program, values, width):
-    """Run inputs ``first`` to ``last`` in tiles of ``width`` through runs of one destination."""
+    """Run inputs ``first`` to ``last`` in tiles of ``width`` through runs of one destination.
+
+    ``x`` and ``out`` are flat, row after row.
+    """
     runs, sources, weights, places, bias, low, high, kind, tables, inputs, outputs, constant = (
         program
     )
+    side = VECTOR_BYTES // values.itemsize
+    into, out_of = np.arange(side) * len(inputs), np.arange(side) * len(outputs)
     for begin in range(first, last, width):
         count = min(width, last - begin)
-        _load(x, begin, count, width, inputs, values)
+        _load(x, into, begin, count, width, inputs, values)
         for k in range(len(runs)):
             accumulate(
                 values, places, runs[k, 2], sources, runs[k, 0], runs[k, 1], weights, runs[k, 3],
@@ -99,7 +119,7 @@ def run_wide(x, out, first, last, program, values, width):
             )  # fmt: skip
             if runs[k, 6] > 1:
                 _finish(k, runs, places, kind, tables, values, width)
-        _store(values, outputs, constant, begin, count, out)
+        _store(values, out_of, outputs, constant, begin, count, out)
 
 
 @entry
@@ -108,9 +128,11 @@ def run_grouped(x, out, first, last, program, values, width):
     runs, sources, weights, places, bias, low, high, kind, tables, inputs, outputs, constant = (
         program
     )
+    side = VECTOR_BYTES // values.itemsize
+    into, out_of = np.arange(side) * len(inputs), np.arange(side) * len(outputs)
     for begin in range(first, last, width):
         count = min(width, last - begin)
-        _load(x, begin, count, width, inputs, values)
+        _load(x, into, begin, count, width, inputs, values)
         for k in range(len(runs)):
             if runs[k, 4] == GROUP_ROWS:
                 accumulate(
@@ -124,7 +146,7 @@ def run_grouped(x, out, first, last, program, values, width):
                 )  # fmt: skip
             if runs[k, 6] > 1:
                 _finish(k, runs, places, kind, tables, values, width)
-        _store(values, outputs, constant, begin, count, out)
+        _store(values, out_of, outputs, constant, begin, count, out)
 
 
 @compiled
@@ -159,7 +181,7 @@ def run_single(x, out, first, last, program, values):
     )
     for row in range(first, last):
         for i in range(len(inputs)):
-            values[inputs[i]] = x[row, i]
+            values[inputs[i]] = x[row * len(inputs) + i]
         for k in range(len(places)):
             z = bias[k] + _dot(values, sources, weights, start[k], start[k + 1])
             z = low[k] if z < low[k] else z
@@ -167,4 +189,4 @@ def run_single(x, out, first, last, program, values):
             if smooth[k]:
                 _activate(values, places[k], 1, tables[smooth[k]])
         for j in range(len(outputs)):
-            out[row, j] = values[outputs[j]] if outputs[j] >= 0 else constant[j]
+            out[row * len(outputs) + j] = values[outputs[j]] if outputs[j] >= 0 else constant[j]
