@@ -28,7 +28,7 @@ EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
 SOURCES = sorted((ROOT / "src" / "byways").rglob("*.py"))
 
 COLLECTIVE = {"all", "test", "docs", "dev"}  # extras that gather others or serve developers
-RESERVED = {"smt", "rl"}  # names kept for parts that are not there yet
+RESERVED = {"smt"}  # names kept for parts that are not there yet
 MODULE_OF_PROJECT = {"z3-solver": "z3", "distributed": "distributed"}
 HEAVY = {"torch", "onnx", "matplotlib", "pandas", "scipy", "numba", "highspy", "cyclopts", "tqdm"}
 

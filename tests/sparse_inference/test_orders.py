@@ -34,7 +34,7 @@ NETWORKS = {
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("memory", [3, 12, 1000])
 def test_every_finder_gives_a_valid_order(method: str, name: str, memory: int) -> None:
-    order = order_edges(NETWORKS[name], method, memory=memory, max_steps=50)
+    order = order_edges(NETWORKS[name], method, memory=memory, max_steps=50, samples=1)
     order.require_valid(NETWORKS[name])
     assert order.method in METHODS[1:]
 
@@ -191,7 +191,7 @@ def test_auto_takes_the_best_and_reports_all() -> None:
     order = order_edges(graph, memory=30, policy="min")
     totals = {
         method: simulate(graph, order_edges(graph, method, memory=30), memory=30, policy="min")
-        for method in METHODS[1:-1]
+        for method in METHODS[1:-2]
     }
     found = {name: io for name, io in order.parameters["io"].items() if name in METHODS}
     assert found == {method: report.total for method, report in totals.items()}

@@ -21,6 +21,7 @@ Method = Literal[
     "ego",
     "greedy",
     "anneal",
+    "eon",
 ]
 
 

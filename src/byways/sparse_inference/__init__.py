@@ -13,19 +13,24 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from byways.core.optional import require
+
 if TYPE_CHECKING:
     from byways.sparse_inference._cache import simulate_cache
     from byways.sparse_inference._challenge import read_graph_challenge
     from byways.sparse_inference._compile import compile_network
+    from byways.sparse_inference._environment import EdgeOrderEnv
     from byways.sparse_inference._finders import order_edges
     from byways.sparse_inference._generate import compact_growth, radix_net, random_sparse
     from byways.sparse_inference._graph import EdgeGraph
     from byways.sparse_inference._order import EdgeOrder
     from byways.sparse_inference._simulate import simulate
+    from byways.sparse_inference._train_policy import train_order_policy
 
 __all__ = [
     "EdgeGraph",
     "EdgeOrder",
+    "EdgeOrderEnv",
     "compact_growth",
     "compile_network",
     "order_edges",
@@ -34,12 +39,14 @@ __all__ = [
     "read_graph_challenge",
     "simulate",
     "simulate_cache",
+    "train_order_policy",
 ]
 
 # Loaded on first use, so that asking for help does not load the kernels.
 _HOME = {
     "EdgeGraph": "_graph",
     "EdgeOrder": "_order",
+    "EdgeOrderEnv": "_environment",
     "compact_growth": "_generate",
     "compile_network": "_compile",
     "order_edges": "_finders",
@@ -48,6 +55,7 @@ _HOME = {
     "read_graph_challenge": "_challenge",
     "simulate": "_simulate",
     "simulate_cache": "_cache",
+    "train_order_policy": "_train_policy",
 }
 
 
@@ -55,6 +63,8 @@ def __getattr__(name: str) -> Any:
     """Load a public name when it is first asked for."""
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "EdgeOrderEnv":  # its base class is another package's
+        require("gymnasium", extra="rl", purpose="EdgeOrderEnv")
     return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
 
 

@@ -17,10 +17,13 @@ from byways.sparse_inference._simulate import POLICIES, simulate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from byways.sparse_inference._graph import EdgeGraph
+    from byways.sparse_inference._order_policy import OrderPolicy
+    from byways.sparse_inference._training_report import TrainingReport
 
 __all__ = ["METHODS", "order_edges"]
 
@@ -34,7 +37,9 @@ METHODS = (
     "ego",
     "greedy",
     "anneal",
+    "eon",
 )
+_SLOW = ("anneal", "eon")  # not for networks of any size
 _PARAMETERS = {
     "random": ("rng",),
     "blocked": ("size",),
@@ -42,6 +47,7 @@ _PARAMETERS = {
     "ego": ("window",),
     "greedy": ("memory",),
     "anneal": ("memory", "policy", "max_steps", "rng"),
+    "eon": ("memory", "policy", "samples", "rng"),
 }
 
 
@@ -54,6 +60,8 @@ def order_edges(
     size: int | None = None,
     window: int | None = None,
     max_steps: int = 20_000,
+    samples: int = 16,
+    order_policy: OrderPolicy | TrainingReport | str | Path | None = None,
     rng: int | np.random.Generator | None = 0,
 ) -> EdgeOrder:
     """Find an order of edges that keeps neuron values in fast memory.
@@ -64,15 +72,20 @@ def order_edges(
             run; ``"blocked"`` and ``"source_blocked"`` work on blocks of targets or sources;
             ``"ego"`` is greedy over all ready edges, across layers, by what they share with the
             last ones; ``"greedy"`` looks into a simulated cache; ``"anneal"`` improves the greedy
-            order by simulated annealing, for small networks; ``"auto"`` simulates all but the last
-            and takes the one with fewest I/Os.
+            order by simulated annealing and ``"eon"`` plays a learned policy, both for small
+            networks; ``"auto"`` simulates all but these two and takes the one with fewest I/Os.
         memory: Numbers that fast memory holds, at least 3; sets the sizes below.
-        policy: Under which ``"auto"`` and ``"anneal"`` compare: ``"lru"``, ``"min"`` or ``"rr"``.
+        policy: Under which ``"auto"``, ``"anneal"`` and ``"eon"`` compare: ``"lru"``, ``"min"`` or
+            ``"rr"``.
         size: Vertices a block; half of fast memory if None (all but two of its places thrash under
             LRU when the blocks are sparse).
         window: Edges that EGO looks back; ``memory - 1`` if None.
         max_steps: Changes that ``"anneal"`` tries; each simulates the whole order.
-        rng: Seed of ``"random"`` and ``"anneal"``.
+        samples: Orders that ``"eon"`` draws, besides the one of its best choices; 0 for that alone.
+        order_policy: For ``"eon"``: what ``train_order_policy`` gave back, the path of a saved
+            policy, or None for the one that comes with the package. If it is given, ``"auto"``
+            tries ``"eon"`` too.
+        rng: Seed of ``"random"``, ``"anneal"`` and ``"eon"``.
 
     Returns:
         The order. With ``"auto"`` its parameters hold the I/Os of every candidate.
@@ -90,17 +103,14 @@ def order_edges(
         >>> order_edges(graph, "ego", memory=24).is_valid(graph)
         True
     """
-    if method not in METHODS:
-        raise ValueError(f'"method" was {method!r}; it is one of {", ".join(METHODS)}')
-    if policy not in POLICIES:
-        raise ValueError(f'"policy" was {policy!r}; it is one of {", ".join(POLICIES)}')
+    _known(method, "method", METHODS)
+    _known(policy, "policy", tuple(POLICIES))
     places = _positive(memory, "memory", 3) - 1
     block = max(places // 2, 1) if size is None else _positive(size, "size", 1)
     back = places if window is None else _positive(window, "window", 1)
     if method == "auto":
-        return _best(graph, memory, policy, size, window, rng)
-    if method == "anneal":
-        _positive(max_steps, "max_steps", 1)
+        return _best(graph, memory, policy, size, window, rng, order_policy)
+    steps, draws = _positive(max_steps, "max_steps", 1), _positive(samples, "samples", 0)
     start = time.perf_counter()
     finders: dict[str, Callable[[], NDArray[np.int64]]] = {
         "destination": lambda: simple.destination(graph),
@@ -111,12 +121,13 @@ def order_edges(
         "ego": lambda: ego(graph, min(back, max(graph.edges, 1))),
         "greedy": lambda: greedy(graph, places),
         "anneal": lambda: anneal(
-            graph, greedy(graph, places), places, POLICIES[policy], max_steps, as_generator(rng)
+            graph, greedy(graph, places), places, POLICIES[policy], steps, as_generator(rng)
         ),
+        "eon": lambda: _learned(graph, memory, policy, draws, order_policy, rng),
     }
     permutation = finders[method]()
     given = {"size": block, "window": back, "memory": memory, "policy": policy,
-             "max_steps": max_steps, "rng": _named(rng)}  # fmt: skip
+             "max_steps": steps, "samples": draws, "rng": _named(rng)}  # fmt: skip
     parameters = {name: given[name] for name in _PARAMETERS.get(method, ())}
     return EdgeOrder(permutation, method, parameters, time.perf_counter() - start)
 
@@ -128,14 +139,19 @@ def _best(
     size: int | None,
     window: int | None,
     rng: int | np.random.Generator | None,
+    order_policy: OrderPolicy | TrainingReport | str | Path | None,
 ) -> EdgeOrder:
     start, totals, best = time.perf_counter(), {}, None
     # EGO with a short window keeps to chains of neurons, with a long one to whole neighbourhoods.
     short = max((memory - 1) // 4, 1)
-    candidates = [(method, method, window) for method in METHODS[1:] if method != "anneal"]
+    candidates = [(method, method, window) for method in METHODS[1:] if method not in _SLOW]
     candidates += [(f"ego, window {short}", "ego", short)] if window is None else []
+    candidates += [("eon", "eon", None)] if order_policy is not None else []
     for name, method, back in candidates:
-        order = order_edges(graph, method, memory=memory, size=size, window=back, rng=rng)
+        order = order_edges(
+            graph, method, memory=memory, policy=policy, size=size, window=back, rng=rng,
+            order_policy=order_policy,
+        )  # fmt: skip
         totals[name] = simulate(graph, order, memory=memory, policy=policy).total
         if totals[name] == min(totals.values()):
             best = order
@@ -144,8 +160,32 @@ def _best(
     return EdgeOrder(best.permutation, best.method, parameters, time.perf_counter() - start)
 
 
+def _learned(
+    graph: EdgeGraph,
+    memory: int,
+    policy: str,
+    samples: int,
+    order_policy: OrderPolicy | TrainingReport | str | Path | None,
+    rng: int | np.random.Generator | None,
+) -> NDArray[np.int64]:
+    from byways.sparse_inference._order_policy import as_order_policy
+
+    learned = as_order_policy(order_policy)
+    orders, _ = learned.play(graph, memory - 1, samples, as_generator(rng))
+    totals = [
+        simulate(graph, EdgeOrder(order), memory=memory, policy=policy).total for order in orders
+    ]
+    best: NDArray[np.int64] = orders[int(np.argmin(totals))]
+    return best
+
+
 def _named(rng: int | np.random.Generator | None) -> int | str | None:
     return rng if rng is None or isinstance(rng, int) else "generator"
+
+
+def _known(value: str, name: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f'"{name}" was {value!r}; it is one of {", ".join(allowed)}')
 
 
 def _positive(value: object, name: str, least: int) -> int:
