@@ -19,6 +19,7 @@ from _peers import lacking
 from _pruned import train_pruned
 from _ratio import Pace, Row, Side, compare, cpu_seconds, main, minima, missing, wall_seconds
 from _sparse_peers import Layers, OnnxDense, ScipyCsr, TorchCsr, TorchDense, fma_peak
+from _sparse_policy import policy
 
 from byways.networks import as_chain
 from byways.sparse_inference import (
@@ -249,6 +250,7 @@ if __name__ == "__main__":
                 "threads": threads,
                 "orders": orders,
                 "ego": ego,
+                "policy": policy,
             },
         )
     )
