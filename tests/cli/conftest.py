@@ -57,7 +57,7 @@ def many_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(_work, "_SMALL_LEAVES", 20)
     monkeypatch.setattr(_work, "_SMALL_WORK", dict.fromkeys(_work._SMALL_WORK, 20))
-    monkeypatch.setattr(_work, "_SHARES", 1)
+    monkeypatch.setattr(_work, "_SHARES", dict.fromkeys(_work._SHARES, 1))
     monkeypatch.setattr(_work, "_TASKS_WANTED", 16)
 
 

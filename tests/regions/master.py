@@ -12,7 +12,7 @@ BOX = (-1.0, 1.0)
 EARLY = {
     "_SMALL_LEAVES": 10,
     "_SMALL_WORK": dict.fromkeys(("lp", "simplex", "vertices", "wide"), 20),
-    "_SHARES": 1,
+    "_SHARES": dict.fromkeys(("simplex", "vertices", "wide"), 1),
     "_TASKS_WANTED": 64,
 }
 

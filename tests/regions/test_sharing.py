@@ -19,11 +19,13 @@ from tests.regions.nets import ACTIVATIONS, whole_numbered
 from tests.runs.adversary import AdversarialExecutor
 
 
-def shares(chain: LayerChain, domain: object, method: str = "auto") -> Iterator[Result]:
+def shares(
+    chain: LayerChain, domain: object, method: str = "auto", workers: int = 1
+) -> Iterator[Result]:
     """Work off all tasks of a count, the newest first."""
     options: dict[str, Any] = {"solver": "auto", "exact": "float", "tolerance": 1e-9}
     question = Question.ask(chain, domain, method=method, keep=None, **options)
-    waiting = [_work.whole(None, None)]
+    waiting = [_work.whole(None, None, workers)]
     while waiting:
         result = _work.work(question, waiting.pop())
         yield result
@@ -34,7 +36,7 @@ def set_share(monkeypatch: pytest.MonkeyPatch, work: int) -> None:
     """Let a task do about so much work."""
     monkeypatch.setattr(_work, "_SMALL_WORK", dict.fromkeys(_work._SMALL_WORK, work))
     monkeypatch.setattr(_work, "_SMALL_LEAVES", 1)
-    monkeypatch.setattr(_work, "_SHARES", 1)
+    monkeypatch.setattr(_work, "_SHARES", dict.fromkeys(_work._SHARES, 1))
 
 
 @pytest.mark.parametrize("work", [1, 30, 300])
@@ -66,7 +68,7 @@ def test_wide_inputs_are_shared_out_too(
 ) -> None:
     chain = random_network(widths, rng=0)
     whole = enumerate_regions(chain, (0, 1), method="wide")
-    for work in (20, 400):
+    for work in (10, 50):
         set_share(monkeypatch, work)
         parts = enumerate_regions(chain, (0, 1), method="wide")
         assert np.array_equal(parts.words, whole.words)
@@ -87,13 +89,53 @@ def test_shares_add_up_to_closed_forms(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(generic) > 10
 
 
-def test_no_share_is_much_larger_than_it_may_be() -> None:
+def test_no_task_does_more_than_two_shares() -> None:
     chain = random_network((6, 16, 16, 1), rng=0)
-    work = np.array([result.counts["work"] for result in shares(chain, (-1, 1), "simplex")])
+    results = list(shares(chain, (-1, 1), "simplex"))
+    work = np.array([result.counts["work"] for result in results])
     small = _work._SMALL_WORK["simplex"] * 30 // 26
     assert work.sum() > small  # a question that is handed out
-    assert work.max() <= (2 + 2 / _work._STEPS) * small / _work._SHARES + 1000
-    assert len(work) < 4 * work.sum() / (small / _work._SHARES)  # and they are not crumbs
+    share = small / _work._SHARES["simplex"]
+    assert work.max() <= 2 * share + 1000
+    assert len(work) < 2.5 * work.sum() / share  # and they are not crumbs
+    assert work.max() <= work.sum() / 40
+
+
+@pytest.mark.parametrize("workers", [1, 4, 16, 32])
+def test_the_largest_task_is_small_beside_what_a_worker_has_to_do(workers: int) -> None:
+    chain = random_network((784, 10, 10, 1), rng=0)  # a fifth of the work of 784-11-11
+    work = np.array([r.counts["work"] for r in shares(chain, (0, 1), "wide", workers)])
+    small = _work._SMALL_WORK["wide"] * 30 // 30
+    assert work.sum() > small
+    assert work.max() <= 5 * work.sum() / (20 * workers)
+
+
+def test_what_a_walk_keeps_it_finishes() -> None:
+    for method, widths in (
+        ("simplex", (4, 9, 9, 1)),
+        ("vertices", (3, 12, 12, 1)),
+        ("wide", (30, 7, 7, 1)),
+    ):
+        options: dict[str, Any] = {"solver": "auto", "exact": "float", "tolerance": 1e-9}
+        question = Question.ask(
+            random_network(widths, rng=1), (-1, 1), method=method, keep=None, **options
+        )
+        problem, none = question.problem(), np.zeros(0, dtype=np.uint8)
+        total = question.walk(problem, none).advance(10**9, 10**9).leaves
+        walk = question.walk(problem, none)
+        assert isinstance(walk, Divisible)
+        found, left = walk.advance(10**9, 300).leaves, []
+        while not walk.finished:
+            before, explored = walk.open, walk.explored
+            given = walk.share_out(explored / 2)
+            assert len(given) + walk.open == before
+            assert walk.explored == pytest.approx(explored)
+            left += given
+            found += walk.advance(10**9, 50).leaves
+        assert walk.explored + sum(tree.mass for tree in left) == pytest.approx(1.0)
+        rest = [question.walk(problem, tree.prefix).advance(10**9, 10**9).leaves for tree in left]
+        assert found + sum(rest) == total
+        assert len(left) > 1
 
 
 def test_explored_adds_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
+import numpy as np
+
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["MOST_COORDINATES", "Batch", "Divisible", "Order", "Subtree", "Walk"]
+__all__ = ["MOST_COORDINATES", "Batch", "Divisible", "Order", "Subtree", "Walk", "given_away"]
 
 MOST_COORDINATES = 8  # of method "vertices": a cell of d coordinates has about 2^d corners
 
@@ -87,9 +88,25 @@ class Divisible(Protocol):
     def open(self) -> int:
         """Number of subtrees that ``share_out`` would give; 0 on the way through the prefix."""
 
-    def share_out(self) -> list[Subtree]:
-        """End the walk and give the subtrees that it has not visited; only if some are open.
+    def share_out(self, kept: float = 0.0) -> list[Subtree]:
+        """Give away subtrees that were not visited, the oldest of them; only if some are open.
 
         Where such a root completes a stage, its cell is counted in ``layer_counts`` by this walk,
-        because a walk does not count the cells inside its prefix.
+        because a walk does not count the cells inside its prefix. What is given away is not
+        ``explored`` by this walk.
+
+        Args:
+            kept: The walk goes on with the youngest subtrees that together have at most this mass;
+                with 0 it ends.
         """
+
+
+def given_away(masses: NDArray[np.float64], kept: float) -> int:
+    """Say how many open subtrees go, so that the others have at most a mass.
+
+    Args:
+        masses: Their masses, the oldest first.
+        kept: What may stay.
+    """
+    younger = np.cumsum(masses[::-1])
+    return len(masses) - int(np.searchsorted(younger, kept, side="right"))

@@ -58,7 +58,8 @@ def enumerate_regions(
     as empty, and as ambiguous.
 
     The result is the same, and in the same order, for any number of workers, executor and history
-    of interruptions.
+    of interruptions; with more than four workers, whose tasks are smaller, method "simplex" may
+    give another point of the same region as the witness.
 
     Args:
         network: A ``torch.nn.Module``, an ONNX file, a list of ``(W, b)`` pairs, a ``LayerChain``

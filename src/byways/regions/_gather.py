@@ -16,6 +16,7 @@ from byways.regions._collect import Collector
 from byways.regions._outcome import Outcome
 from byways.regions._work import LIMITS, is_small, limited, whole, work
 from byways.runs import Result, RunDirectory, Task, run_tasks
+from byways.runs._executors import count_workers
 from byways.runs._offering import check_queue
 
 if TYPE_CHECKING:
@@ -161,7 +162,9 @@ def _results(
     )
     if type(manner.workers) is not int or manner.workers != 1 or elsewhere:
         start([], journal=journal, queue=manner.queue)  # refuses wrong arguments at once
-    root, most = whole(deadline, limits.max_regions), limits.max_regions
+    most = limits.max_regions
+    # Which regions are the first ones depends on where the tree is cut: not on workers then.
+    root = whole(deadline, most, _workers(manner) if most is None else 1)
     known: Mapping[str, Result] = journal.finished() if journal else {}
     waiting: list[Task] = []
     # A task with more regions than are asked for stops at the first that its walk meets, which
@@ -182,6 +185,16 @@ def _results(
                 yield from _recalled(result.rest, known, [])
 
 
+def _workers(manner: Manner) -> int:
+    """Say for how many workers tasks are made; 1 where it cannot be known."""
+    if manner.queue is not None:
+        return 1
+    if manner.executor is not None:
+        size = getattr(manner.executor, "_max_workers", 1)  # of the standard library's, and loky's
+        return size if isinstance(size, int) and size > 0 else 1
+    return count_workers(manner.workers)
+
+
 def _begin(
     question: Question,
     journal: RunDirectory | None,
@@ -189,15 +202,16 @@ def _begin(
     waiting: list[Task],
 ) -> Stream:
     """Work off tasks without workers, until it is clear that the question is a large one."""
-    results: list[Result] = []
-    while waiting and is_small(question, results):
+    done = found = 0
+    while waiting and is_small(question, done, found):
         task = waiting.pop()
-        results.append(work(question, task))
-        if journal is not None and results[-1].complete:
-            journal.append(results[-1])
-        yield task, results[-1]
+        result = work(question, task)
+        done, found = done + int(result.counts["work"]), found + int(result.counts["regions"])
+        if journal is not None and result.complete:
+            journal.append(result)
+        yield task, result
         more: list[Task] = []
-        yield from _recalled(results[-1].rest, known, more)
+        yield from _recalled(result.rest, known, more)
         waiting += reversed(more)
 
 

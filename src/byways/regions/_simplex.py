@@ -26,7 +26,7 @@ from byways.regions._dictionary import (
     prune,
     rebuild,
 )
-from byways.regions._engine import Batch, Subtree
+from byways.regions._engine import Batch, Subtree, given_away
 from byways.regions._interior import interior_point
 from byways.regions._net import Net, enter_stage, stage_rows
 from byways.regions._signs import words_for
@@ -45,6 +45,7 @@ from byways.regions._tree import (
     STOP,
     TO_VISIT,
     UNUSED,
+    drop_oldest,
     plant,
 )
 
@@ -115,23 +116,20 @@ class SimplexWalk:
             return 0
         return int(cursor[PENDING] + (current >= 0))
 
-    def share_out(self) -> list[Subtree]:
-        """End the walk and give what is left of it."""
-        tree, m = self._tree, self._net.domain_rows.shape[0]
-        slots = list(tree.stack[TO_VISIT, : tree.cursor[PENDING]])
-        rest = []
-        for slot in slots:
-            level = tree.frame[slot, LEVEL]
-            prefix = tree.bits[m:level].copy()  # the path leads past the roots of all that waits
-            prefix[-1] = tree.frame[slot, BIT]
+    def share_out(self, kept: float = 0.0) -> list[Subtree]:
+        """Give away the oldest of what is left."""
+        tree, cursor, m = self._tree, self._tree.cursor, self._net.domain_rows.shape[0]
+        pending, current = int(cursor[PENDING]), int(cursor[CURRENT])
+        slots = [*tree.stack[TO_VISIT, :pending].tolist(), *([current] if current >= 0 else [])]
+        rest, going = [], slots[: given_away(tree.mass[slots], kept)]
+        for slot in going:
+            prefix = tree.bits[m : tree.frame[slot, LEVEL]].copy()  # the path leads past its root
+            if slot != current:
+                prefix[-1] = tree.frame[slot, BIT]
             rest.append(Subtree(prefix, float(tree.mass[slot])))
-        slot = tree.cursor[CURRENT]
-        if slot >= 0:
-            path = tree.bits[m : tree.frame[slot, LEVEL]].copy()
-            rest.append(Subtree(path, float(tree.mass[slot])))
-        for subtree in rest:
-            tree.counts[:] += self._net.decision_start[1:] == len(subtree.prefix)
-        tree.cursor[CURRENT], tree.cursor[PENDING], self.finished = -1, 0, True
+            tree.counts[:] += self._net.decision_start[1:] == len(prefix)
+        drop_oldest(cursor, tree.stack, len(going))
+        self.finished = bool(cursor[CURRENT] < 0 and cursor[PENDING] == 0)
         return rest
 
 

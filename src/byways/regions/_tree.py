@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
-__all__ = ["Tree", "plant"]
+__all__ = ["Tree", "drop_oldest", "plant"]
 
 # Places in Tree.cursor, in a row of Tree.frame and in Tree.stack.
 CURRENT, PENDING, SPARE, FORCED, STOP, NODES, PIVOTS, AMBIGUOUS = range(8)
@@ -81,3 +81,20 @@ def plant(problem: Problem, order: Order) -> Tree:
         cursor=cursor,
         explored=np.zeros(1),
     )
+
+
+def drop_oldest(cursor: Ints, stack: Ints, count: int) -> None:
+    """Take dictionaries away, the oldest of those to visit first and the current one last.
+
+    Args:
+        cursor: Begins with ``CURRENT``, ``PENDING`` and ``SPARE``, here and in other engines.
+        stack: Slots to visit, and unused ones.
+        count: How many.
+    """
+    pending, spare = int(cursor[PENDING]), int(cursor[SPARE])
+    if count > pending:
+        cursor[CURRENT] = -1
+        count = pending
+    stack[UNUSED, spare : spare + count] = stack[TO_VISIT, :count]
+    stack[TO_VISIT, : pending - count] = stack[TO_VISIT, count:pending].copy()
+    cursor[PENDING], cursor[SPARE] = pending - count, spare + count

@@ -39,7 +39,7 @@ from byways.regions._cuts import (
     strike,
     verdict,
 )
-from byways.regions._engine import MOST_COORDINATES, Batch, Order, Subtree
+from byways.regions._engine import MOST_COORDINATES, Batch, Order, Subtree, given_away
 from byways.regions._net import Net
 from byways.regions._problem import NEGLIGIBLE
 from byways.regions._signs import unpack
@@ -175,29 +175,39 @@ class VerticesWalk:
         deeper = self._position()[0] > cursor[FORCED]
         return int(cursor[PENDING]) + 1 if deeper else 0
 
-    def share_out(self) -> list[Subtree]:
-        """End the walk and give what is left of it."""
+    def share_out(self, kept: float = 0.0) -> list[Subtree]:
+        """Give away the oldest of what is left."""
         trail, cursor, ends = self._trail, self._trail.cursor, self._net.decision_start[1:]
         path, mass = unpack(trail.word[None], self._net.unit.size)[0], float(trail.numbers[MASS])
-        rest = []
-        for p in range(cursor[PENDING]):
-            prefix = path[: trail.frames[p, 3] + 1].copy()  # the path leads past all that waits
+        pending, frames, numbers = int(cursor[PENDING]), trail.frames, trail.frame_numbers
+        here = [] if cursor[STATE] == GONE else [mass]
+        going = given_away(np.array([*numbers[:pending, 0], *here]), kept)
+        rest, waiting = [], min(going, pending)
+        for p in range(waiting):
+            prefix = path[: frames[p, 3] + 1].copy()  # the path leads past all that waits
             prefix[-1] = 1
-            rest.append(Subtree(prefix, float(trail.frame_numbers[p, 0])))
+            rest.append(Subtree(prefix, float(numbers[p, 0])))
             trail.counts[:] += ends == len(prefix)
+        for array in (frames, numbers):
+            array[: pending - waiting] = array[waiting:pending].copy()
+        cursor[PENDING] = pending - waiting
+        return rest if going == waiting else rest + self._give_here(path, mass)
+
+    def _give_here(self, path: NDArray[np.uint8], mass: float) -> list[Subtree]:
+        """Give away what is left of the current polytope."""
+        trail, cursor, rest = self._trail, self._trail.cursor, []
         if self._inner is not None and self._inner.open:
-            inner = self._inner.share_out()
-            rest += [Subtree(prefix, mass * share) for prefix, share in inner]
+            rest = [Subtree(bits, mass * share) for bits, share in self._inner.share_out()]
             mass *= self._inner.explored
             self._take_back()
             trail.numbers[EXPLORED] += mass - trail.numbers[MASS]
-        elif cursor[STATE] != GONE:
+        else:
             level, counted = self._position()
             if cursor[HALF]:  # the leaf below has been given
                 path[level - 1] = 1
             rest.append(Subtree(path[:level].copy(), mass))
-            trail.counts[:] += (ends == level) & (not counted)
-        self._inner, cursor[STATE], cursor[PENDING] = None, GONE, 0
+            trail.counts[:] += (self._net.decision_start[1:] == level) & (not counted)
+        self._inner, cursor[STATE] = None, GONE
         return rest
 
     def _position(self) -> tuple[int, bool]:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from byways.regions._engine import Batch, Subtree
+from byways.regions._engine import Batch, Subtree, given_away
 from byways.regions._net import Net
 from byways.regions._signs import words_for
+from byways.regions._tree import drop_oldest
 from byways.regions._wide_kernel import advance, leave
 from byways.regions._wide_space import Space, first_rows
 from byways.regions._wide_tree import (
@@ -71,6 +72,7 @@ class WideWalk:
         self._tree = plant(problem, order, self._space)
         self._port: Port | None = None
         self._first_rows = first_rows(problem)
+        self._given = 0.0
         self.finished = False
 
     @property
@@ -86,7 +88,7 @@ class WideWalk:
     @property
     def explored(self) -> float:
         """Share of the tree that is done."""
-        return 1.0 if self.finished else float(self._tree.number[EXPLORED])
+        return 1.0 - self._given if self.finished else float(self._tree.number[EXPLORED])
 
     @property
     def work(self) -> int:
@@ -136,25 +138,26 @@ class WideWalk:
         started = cursor[ROOT] > 0 or not self._tree.varying.size
         if not started or (slot >= 0 and self._tree.frame[slot, LEVEL] <= cursor[FORCED]):
             return 0
-        return int(cursor[PENDING] + (slot >= 0) + len(self._blocks()))
+        unplanted = (1 << self._tree.varying.size) - int(cursor[ROOT])
+        return int(cursor[PENDING] + (slot >= 0)) + unplanted.bit_count()
 
-    def share_out(self) -> list[Subtree]:
-        """End the walk and give what is left of it."""
+    def share_out(self, kept: float = 0.0) -> list[Subtree]:
+        """Give away the oldest of what is left, all roots that were not planted yet among it."""
         tree, cursor = self._tree, self._tree.cursor
-        rest = []
-        for slot in tree.stack[TO_VISIT, : cursor[PENDING]]:
+        rest, pending, current = self._blocks(), int(cursor[PENDING]), int(cursor[CURRENT])
+        slots = [*tree.stack[TO_VISIT, :pending].tolist(), *([current] if current >= 0 else [])]
+        going = slots[: given_away(tree.mass[slots], kept)]
+        for slot in going:
             prefix = tree.bits[: tree.frame[slot, LEVEL]].copy()  # the path leads past its root
-            prefix[-1] = tree.frame[slot, BIT]
+            if slot != current:
+                prefix[-1] = tree.frame[slot, BIT]
             rest.append(Subtree(prefix, float(tree.mass[slot])))
-        slot = cursor[CURRENT]
-        if slot >= 0:
-            path = tree.bits[: tree.frame[slot, LEVEL]].copy()
-            rest.append(Subtree(path, float(tree.mass[slot])))
-        rest = self._blocks() + rest
         for subtree in rest:
             tree.counts[:] += self._net.decision_start[1:] == len(subtree.prefix)
-        cursor[CURRENT], cursor[PENDING], cursor[ROOT] = -1, 0, 1 << tree.varying.size
-        self.finished = True
+            self._given += subtree.mass
+        cursor[ROOT] = 1 << tree.varying.size
+        drop_oldest(cursor, tree.stack, len(going))
+        self.finished = bool(cursor[CURRENT] < 0 and not cursor[PENDING])
         return rest
 
     def _blocks(self) -> list[Subtree]:

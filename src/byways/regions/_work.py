@@ -1,9 +1,10 @@
 """Enumeration as tasks: how one is worked off, and how it splits itself.
 
 A question begins as one task, the whole tree. A task walks until it has done its share of counted
-work; what it has not visited by then it leaves to others, one task for each subtree. So no task is
-much larger than a share, whatever the tree looks like, and where the tree is cut depends on the
-question alone: not on clocks, workers or interruptions, and so neither does the answer.
+work; of what it has not visited by then it leaves to others all but the last few subtrees, one task
+for each, and after a second share those too. So no task is larger than two shares, whatever the
+tree looks like. Where the tree is cut depends on the question and, beyond a few, on the number of
+workers: not on clocks or interruptions.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from byways.regions._signs import lexicographic_order, unpack
 from byways.runs import Result, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -34,31 +35,38 @@ if TYPE_CHECKING:
 __all__ = ["LIMITS", "WHOLE", "is_small", "limited", "whole", "work"]
 
 WHOLE = "whole"
-LIMITS = ("deadline", "most")  # what of a task's payload belongs to a session, not to the question
+# What of a task's payload belongs to a session, not to the question.
+LIMITS = ("deadline", "most", "workers")
 # What is done within about half a second in ten dimensions is not worth cutting; steps grow dearer
 # with the dimension.
 _SMALL_LEAVES = 200_000
 _SMALL_WORK = {"lp": 2_000, "simplex": 2_000_000, "vertices": 3_000_000, "wide": 400_000}
-# A task may do this part of that: enough that starting it costs little, and so little that workers
-# never wait long for each other. The first one may do twice as much: many questions are smaller.
-_SHARES = 32
-_STEPS = 4  # looks at the clock and the work done within a share
-_FEW = 4  # subtrees; a walk with more of them open goes on, for they are small, to twice its share
+# A share is this part of that, or of what the whole is expected to be, whichever is more: then
+# for few workers the largest task of a question that is just large enough is below 1/(20 x workers)
+# of the work. Wide questions are many times as large as that before a second has passed, and to
+# begin with a task costs more there. Expectations from first paths were up to 10 times too high.
+_SHARES = {"simplex": 64, "vertices": 64, "wide": 26}
+_EXPECTED_SHARES = 1_000
+_FEW_WORKERS = 4  # the more there are beyond these, the smaller are shares
+_LEAST = 450  # a share is no smaller part than this: to begin with a task takes as long
+_STEPS = 2  # looks at the clock and the work done within a share
 _LEAVES_AT_ONCE = 4_096
 _STEP = 200_000  # work between two looks at the clock, at most
+_FEW_PROGRAMS = 500  # the same for linear programs
 _TASKS_WANTED = 256  # of a tree whose engine cannot share out its work
 _HEX_DIGITS = 64
 
 
-def whole(deadline: float | None, most: int | None) -> Task:
+def whole(deadline: float | None, most: int | None, workers: int = 1) -> Task:
     """Give the task of the whole tree.
 
     Args:
         deadline: When to stop, in seconds since the epoch, or None.
         most: Number of regions beyond which a task stops, or None.
+        workers: How many the tasks are made for.
     """
-    limits = dict(zip(LIMITS, (deadline, most), strict=True))
-    return Task(WHOLE, {"depth": 0, "prefix": "", "share": 1.0, **limits})
+    limits = dict(zip(LIMITS, (deadline, most, workers), strict=True))
+    return Task(WHOLE, {"depth": 0, "prefix": "", "share": 1.0, "work": 0, "done": 0.0, **limits})
 
 
 def limited(task: Task, limits: Mapping[str, JSON]) -> Task:
@@ -66,10 +74,8 @@ def limited(task: Task, limits: Mapping[str, JSON]) -> Task:
     return Task(task.key, {**task.payload, **limits}, task.cost)
 
 
-def is_small(question: Question, results: Sequence[Result]) -> bool:
-    """Tell whether what was done so far is too little to be handed out to workers."""
-    done = sum(result.counts["work"] for result in results)
-    found = sum(result.counts["regions"] for result in results)
+def is_small(question: Question, done: int, found: int) -> bool:
+    """Tell whether so much work, and so many regions, are too little to be handed out."""
     return done < _small_work(question) and found < _SMALL_LEAVES
 
 
@@ -78,12 +84,13 @@ def work(question: Question, task: Task) -> Result:
     start = time.perf_counter()
     problem = question.problem()
     walk, parts = question.walk(problem, _prefix(task)), _Parts(question.listing)
-    end, rest, explored = _explore(question, task, walk, parts), None, walk.explored
-    if end is _End.SPENT and isinstance(walk, Divisible):
-        rest = [_child(task, subtree) for subtree in walk.share_out()]
-    elif end is _End.SPENT and (cut := _cut(question, problem, task)) is not None:
+    left: list[Subtree] = []
+    end = _explore(question, task, walk, parts, left)
+    rest, explored = _children(task, walk, left), walk.explored
+    if end is _End.SPENT and (cut := _cut(question, problem, task)) is not None:
         (walk, rest), parts, explored = cut, _Parts(question.listing), 0.0
-    complete = end is _End.FINISHED or rest is not None
+        end = _End.FINISHED
+    complete = end is _End.FINISHED
     counts = {
         "work": walk.work,
         "regions": parts.found,
@@ -92,7 +99,7 @@ def work(question: Question, task: Task) -> Result:
     }
     counts |= {f"layer_{i}": int(count) for i, count in enumerate(walk.layer_counts)}
     seconds = time.perf_counter() - start
-    return Result(task.key, seconds, counts, parts.arrays(), complete, rest or ())
+    return Result(task.key, seconds, counts, parts.arrays(), complete, rest if complete else ())
 
 
 def _small_work(question: Question) -> int:
@@ -104,6 +111,16 @@ def _small_work(question: Question) -> int:
     return _SMALL_WORK[question.method] * 30 // (20 + dim)
 
 
+def _share(question: Question, task: Task) -> float:
+    """Give the amount of work after which a task leaves the rest to others."""
+    payload, small = task.payload, _small_work(question)
+    work, done = cast("int", payload["work"]), cast("float", payload["done"])
+    expected = work / done if done else 0.0
+    share = min(max(small / _SHARES[question.method], expected / _EXPECTED_SHARES), small)
+    crowd = max(cast("int", payload["workers"]) / _FEW_WORKERS, 1.0)
+    return max(share / crowd, small / _LEAST, 1.0)
+
+
 class _End(Enum):
     """Why a walk was left."""
 
@@ -112,15 +129,15 @@ class _End(Enum):
     LIMIT = "a limit of the whole run was reached"
 
 
-def _explore(question: Question, task: Task, walk: Walk, parts: _Parts) -> _End:
-    """Walk until one of the ends."""
+def _explore(
+    question: Question, task: Task, walk: Walk, parts: _Parts, left: list[Subtree]
+) -> _End:
+    """Walk until one of the ends, and note what is left to others on the way."""
     deadline, most = _limits(task)
-    share = most_work = _small_work(question)
-    if isinstance(walk, Divisible):
-        share, most_work = max(share // _SHARES, 1), max(2 * share // _SHARES, 2)
-    if task.key == WHOLE:
-        share = most_work
-    step = min(_STEP, max(share // _STEPS, 1))
+    sharing = cast("Divisible", walk) if question.method in _SHARES else None
+    share = _small_work(question) if sharing is None else _share(question, task)
+    step = min(_STEP, max(int(share / _STEPS), 1)) if sharing else _FEW_PROGRAMS
+    overdue = 2 * share
     while True:
         # One leaf more than allowed is asked for: a limit is reached when something lies beyond it.
         room = _LEAVES_AT_ONCE if most is None else min(_LEAVES_AT_ONCE, most + 1 - parts.found)
@@ -129,15 +146,14 @@ def _explore(question: Question, task: Task, walk: Walk, parts: _Parts) -> _End:
             return _End.FINISHED
         if (most is not None and parts.found > most) or _out_of_time(deadline):
             return _End.LIMIT
-        if walk.work >= share and _may_split(walk, task, overdue=walk.work >= most_work):
+        if walk.work < share or (sharing is None and task.key != WHOLE):
+            continue
+        if sharing is None:
             return _End.SPENT
-
-
-def _may_split(walk: Walk, task: Task, *, overdue: bool) -> bool:
-    """Tell whether a walk that has done its share can be left now, and leave few tasks behind."""
-    if not isinstance(walk, Divisible):
-        return task.key == WHOLE
-    return walk.open > 0 and (walk.open <= _FEW or overdue)
+        if sharing.open:
+            # What looks small enough for a second share stays: elsewhere it has to begin anew.
+            left += sharing.share_out(walk.explored if walk.work < overdue else 0.0)
+            share = overdue
 
 
 def _cut(question: Question, problem: Problem, task: Task) -> tuple[Walk, list[Task]] | None:
@@ -161,7 +177,8 @@ def _cut(question: Question, problem: Problem, task: Task) -> tuple[Walk, list[T
     size = 1.0 + prefixes.sum(axis=1, dtype=np.float64) ** 2
     share = size / size.sum()
     heaviest_first = np.argsort(-size, kind="stable")
-    return walk, [_child(task, Subtree(prefixes[i], float(share[i]))) for i in heaviest_first]
+    subtrees = (Subtree(prefixes[i], float(share[i])) for i in heaviest_first)
+    return walk, _children(task, walk, subtrees)
 
 
 class _Parts:
@@ -192,13 +209,22 @@ class _Parts:
         return arrays
 
 
-def _child(task: Task, subtree: Subtree) -> Task:
-    """Make a task of a subtree, named by its decisions."""
-    depth = len(subtree.prefix)
-    text = np.packbits(subtree.prefix).tobytes().hex()
-    name = text if len(text) <= _HEX_DIGITS else hashlib.sha256(text.encode()).hexdigest()
-    share = cast("float", task.payload["share"]) * subtree.mass
-    return Task(f"{depth}-{name}", {**task.payload, "depth": depth, "prefix": text, "share": share})
+def _children(task: Task, walk: Walk, subtrees: Iterable[Subtree]) -> list[Task]:
+    """Make tasks of subtrees, named by their decisions, and tell them what was done so far."""
+    payload = task.payload
+    share, done = cast("float", payload["share"]), cast("float", payload["done"])
+    known: dict[str, JSON] = {
+        **payload,
+        "work": cast("int", payload["work"]) + walk.work,
+        "done": done + share * walk.explored,
+    }
+    tasks = []
+    for prefix, mass in subtrees:
+        text = np.packbits(prefix).tobytes().hex()
+        name = text if len(text) <= _HEX_DIGITS else hashlib.sha256(text.encode()).hexdigest()
+        place: dict[str, JSON] = {"depth": len(prefix), "prefix": text, "share": share * mass}
+        tasks.append(Task(f"{len(prefix)}-{name}", known | place))
+    return tasks
 
 
 def _prefix(task: Task) -> NDArray[np.uint8]:
