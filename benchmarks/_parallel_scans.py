@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,7 @@ def diagonal(pace: Pace) -> Iterator[Row]:
     for shape in [(2, 300, 4)] if pace.quick else shapes:
         a, b = _random(*shape, seed=0).sigmoid(), _random(*shape, seed=1)
         ours = Side("scan", partial(scan, a, b, dim=1))
+        yield _memory_limit(f"diagonal scan {shape}: reading and writing alone", ours, a, b, pace)
         for name, (modules, goal, make) in _PEERS.items():
             claim = f"diagonal scan {shape}: {name}"
             absent = lacking(*modules)
@@ -50,6 +52,15 @@ def diagonal(pace: Pace) -> Iterator[Row]:
                 yield compare(
                     claim, ours, Side(name, make(a, b)), pace=pace, same=_close, goal=goal
                 )
+
+
+def _memory_limit(claim: str, ours: Side, a: Tensor, b: Tensor, pace: Pace) -> Row:
+    """Time a sum, which reads and writes what a scan must: the ratio is how near the limit is."""
+    add = Side("torch.add", partial(torch.add, a, b))
+    row = compare(claim, ours, add, pace=pace, same=lambda mine, other: "")
+    size = 3 * b.numel() * b.element_size()
+    speeds = [f"{size / seconds / 1e9:.1f} GB/s" for seconds in row.seconds or ()]
+    return replace(row, counted={"bytes": f"{size:,}", "speeds": ", ".join(speeds)})
 
 
 def _torch_scan(a: Tensor, b: Tensor) -> Callable[[], Any]:

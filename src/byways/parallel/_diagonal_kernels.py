@@ -1,12 +1,12 @@
 """Compiled diagonal recurrences ``h_n = a_n h_{n-g} + b_n``, and their adjoint.
 
 A sequence lies flat in memory, and a step of ``g`` numbers follows another. A narrow step is bound
-by the latency of its multiplication, so steps are first folded in pairs, ``a'_n = a_n a_{n-g}`` and
-``b'_n = a_n b_{n-g} + b_n``, which gives the same recurrence with twice the gap; a few times this,
-and the gap fills several vector registers. Each fold is plain arithmetic on whole arrays. It is
-done block by block, in the first-level cache, so that memory is read and written once. Where folded
-factors leave the range of normal numbers, the plain loop goes on: it overflows no sooner than the
-states do, and arithmetic on subnormal numbers takes a hundred times as long.
+by the latency of its multiplication, so each step is first composed with the three before it, which
+gives the same recurrence with four times the gap; once or twice this, and the gap fills several
+vector registers. A fold is plain arithmetic on whole arrays. It is done block by block, in the
+first-level cache, so that memory is read and written once. Where folded factors leave the range of
+normal numbers, the plain loop goes on: it overflows no sooner than the states do, and arithmetic on
+subnormal numbers takes a hundred times as long.
 
 Axes: O outer (independent sequences), T time, I inner (independent coordinates, contiguous).
 """
@@ -28,7 +28,8 @@ __all__ = ["diagonal_adjoint", "diagonal_states"]
 _F = TypeVar("_F", bound="Callable[..., Any]")
 
 _BLOCK = 1024  # numbers folded at once: four arrays of them stay in the first-level cache
-_GAP = 32  # numbers that follow each other without waiting: measured best of 8 .. 64
+_GAP = 16  # numbers that go on at once: measured best of 8, 16, 32
+_WIDE = 8  # numbers of a step from which folding does not pay
 _PATIENCE = 16  # blocks that go on plainly after one whose folded factors are out of range
 
 
@@ -47,10 +48,9 @@ def diagonal_states(a_OTI, b_OTI, start_OI, reverse, bounds, h_OTI) -> None:
     outer, steps, inner = b_OTI.shape
     if steps == 0 or inner == 0:
         return
-    room = np.empty((4, _BLOCK + 2 * _GAP), b_OTI.dtype)
+    room = np.empty((4, _BLOCK + 4 * _GAP), b_OTI.dtype)
     for o in range(outer):
-        a, b, h = a_OTI[o].ravel(), b_OTI[o].ravel(), h_OTI[o].ravel()
-        _sequence(a, b, start_OI[o], reverse, bounds, h, room)
+        _sequence(a_OTI[o], b_OTI[o], start_OI[o], reverse, bounds, h_OTI[o], room)
 
 
 @entry
@@ -65,122 +65,107 @@ def diagonal_adjoint(
     outer, steps, inner = g_OTI.shape
     if steps == 0 or inner == 0:
         return
-    room = np.empty((4, _BLOCK + 2 * _GAP), g_OTI.dtype)
-    size = steps * inner
-    early, late = slice(0, size - inner), slice(inner, size)
-    first, last = (size - inner, 0) if reverse else (0, size - inner)
+    room = np.empty((4, _BLOCK + 4 * _GAP), g_OTI.dtype)
+    early, late = slice(0, steps - 1), slice(1, steps)
+    first, last = (steps - 1, 0) if reverse else (0, steps - 1)
     now, before = (early, late) if reverse else (late, early)
     for o in range(outer):
-        a, h, g = a_OTI[o].ravel(), h_OTI[o].ravel(), g_OTI[o].ravel()
-        da, G = da_OTI[o].ravel(), db_OTI[o].ravel()
-        end = g[last : last + inner]
-        G[last : last + inner] = end
-        _sequence(a[now], g[before], end, not reverse, bounds, G[before], room)
-        _multiply(G[now], h[before], da[now])
-        _multiply(G[first : first + inner], start_OI[o], da[first : first + inner])
-        _multiply(G[first : first + inner], a[first : first + inner], dstart_OI[o])
+        a, h, g, da, G = a_OTI[o], h_OTI[o], g_OTI[o], da_OTI[o], db_OTI[o]
+        G[last] = g[last]
+        _sequence(a[now], g[before], g[last], not reverse, bounds, G[before], room)
+        _multiply(G[now].ravel(), h[before].ravel(), da[now].ravel())
+        _multiply(G[first], start_OI[o], da[first])
+        _multiply(G[first], a[first], dstart_OI[o])
 
 
 @_inner
-def _sequence(a, b, start, reverse, bounds, h, room) -> None:
-    """Run one sequence: a few steps plainly, then block after block."""
-    size, inner = len(b), len(start)
-    if size == 0:
+def _sequence(a_TI, b_TI, start_I, reverse, bounds, h_TI, room) -> None:
+    """Run one sequence: as it lies if its steps are wide, else folded block by block."""
+    steps, inner = b_TI.shape
+    if inner >= _WIDE:
+        state = start_I.copy()
+        _advance(a_TI, b_TI, state, reverse, h_TI)
         return
     gap = inner
     while gap < _GAP:
-        gap *= 2
-    low = size - inner if reverse else 0
-    now = slice(low, low + inner)
-    _advance(a[now], start, b[now], h[now])
+        gap *= 4
+    a, b, h, size = a_TI.ravel(), b_TI.ravel(), h_TI.ravel(), steps * inner
     done = min(gap, size)
-    _plain(a, b, h, inner, done, inner, reverse)
-    plain = 0
-    while done < size:
-        count = min(_BLOCK, size - done)
+    _plain(a, b, start_I, h, 0, done, reverse)
+    state, plain = np.empty(gap, b.dtype), 0
+    while size - done >= gap:
+        count = min(_BLOCK // gap, (size - done) // gap) * gap
         low = size - done - count if reverse else done
-        factors, inputs = a[low : low + count], b[low : low + count]
-        if gap > inner and plain == 0:
+        if plain == 0:
             factors, inputs = _folded(a, b, inner, gap, low, count, reverse, room)
             plain = 0 if _in_range(factors, bounds) else _PATIENCE
         if plain > 0:
-            _plain(a, b, h, done, done + count, inner, reverse)
+            _plain(a, b, start_I, h, done, done + count, reverse)
             plain -= 1
         else:
-            near = low if reverse else low - gap
-            _vectors(factors, inputs, h[near : near + count + gap], gap, reverse)
+            now = h[low : low + count].reshape((-1, gap))
+            state[:] = h[low + count : low + count + gap] if reverse else h[low - gap : low]
+            rows = factors.reshape((-1, gap)), inputs.reshape((-1, gap))
+            _advance(rows[0], rows[1], state, reverse, now)
         done += count
+    _plain(a, b, start_I, h, done, size, reverse)
 
 
 @_inner
-def _plain(a, b, h, begin, end, gap, reverse) -> None:
+def _advance(a_RW, b_RW, state_W, reverse, h_RW) -> None:
+    """Go on row by row, a row wide enough for vector registers, from the state before."""
+    rows, width = h_RW.shape
+    for s in range(rows):
+        r = rows - 1 - s if reverse else s
+        for n in range(width):
+            value = a_RW[r, n] * state_W[n] + b_RW[r, n]
+            state_W[n] = value
+            h_RW[r, n] = value
+
+
+@_inner
+def _plain(a, b, start, h, begin, end, reverse) -> None:
     """Go on one by one, from the number ``begin`` in the order of time to ``end``."""
-    size = len(b)
-    state = h[size - begin if reverse else begin - 1]
+    size, gap = len(b), len(start)
     for k in range(begin, end):
-        n = size - 1 - k if reverse else k
-        if gap > 1:  # else the state stays in its register, as memory would add to the latency
-            state = h[n + gap if reverse else n - gap]
+        n, before = (size - 1 - k, size - 1 - k + gap) if reverse else (k, k - gap)
+        if k < gap:
+            state = start[gap - 1 - k if reverse else k]
+        elif gap > 1 or k == begin:
+            state = h[before]
+        # else it stays in its register, as memory would add to the latency
         state = a[n] * state + b[n]
         h[n] = state
 
 
 @_inner
-def _vectors(a, b, h, gap, reverse) -> None:
-    """Go through a block, ``gap`` numbers at once; ``h`` has the ``gap`` before it in addition."""
-    count = len(b)
-    for k in range(0, count, gap):
-        width = min(gap, count - k)
-        low = count - k - width if reverse else k
-        before, now = (low + gap, low) if reverse else (low, low + gap)
-        span = slice(low, low + width)
-        _advance(a[span], h[before : before + width], b[span], h[now : now + width])
-
-
-@_inner
 def _folded(a, b, inner, wanted, low, count, reverse, room):
-    """Give factors and inputs of a block for the gap ``wanted``, folding pair after pair."""
-    gap, target = inner, 0
-    length = count + wanted - 2 * gap
-    near = low if reverse else low - (wanted - 2 * gap)
-    far = near + gap if reverse else near - gap
-    _fold(
-        a[near : near + length],
-        b[near : near + length],
-        a[far : far + length],
-        b[far : far + length],
-        room[0, :length],
-        room[1, :length],
-    )
-    gap *= 2
+    """Give factors and inputs of a block for the gap ``wanted``, folding four and four."""
+    gap, length, target = inner, count + wanted - 4 * inner, 0
+    near = low if reverse else low - (wanted - inner)
+    span = slice(near, near + length + 3 * gap)
+    _fold(a[span], b[span], gap, reverse, room[0, :length], room[1, :length])
+    gap *= 4
     while gap < wanted:
-        left = length - gap
-        near, far = (0, gap) if reverse else (gap, 0)
+        left = length - 3 * gap
         source, target = target, 2 - target
-        _fold(
-            room[source, near : near + left],
-            room[source + 1, near : near + left],
-            room[source, far : far + left],
-            room[source + 1, far : far + left],
-            room[target, :left],
-            room[target + 1, :left],
-        )
+        a, b = room[source, :length], room[source + 1, :length]
+        _fold(a, b, gap, reverse, room[target, :left], room[target + 1, :left])
         length = left
-        gap *= 2
+        gap *= 4
     return room[target, :length], room[target + 1, :length]
 
 
 @_inner
-def _fold(a, b, a_before, b_before, a_both, b_both) -> None:
-    for n in range(len(a_both)):
-        a_both[n] = a[n] * a_before[n]
-        b_both[n] = a[n] * b_before[n] + b[n]
-
-
-@_inner
-def _advance(a, before, b, h) -> None:
-    for n in range(len(h)):
-        h[n] = a[n] * before[n] + b[n]
+def _fold(a, b, gap, reverse, factors, inputs) -> None:
+    """Compose each step with the three before it, ``gap`` numbers apart."""
+    size = len(factors)
+    i, j, k, m = (0, gap, 2 * gap, 3 * gap) if reverse else (3 * gap, 2 * gap, gap, 0)
+    a_i, a_j, a_k, a_m = a[i : i + size], a[j : j + size], a[k : k + size], a[m : m + size]
+    b_i, b_j, b_k, b_m = b[i : i + size], b[j : j + size], b[k : k + size], b[m : m + size]
+    for n in range(size):
+        factors[n] = (a_i[n] * a_j[n]) * (a_k[n] * a_m[n])
+        inputs[n] = b_i[n] + a_i[n] * (b_j[n] + a_j[n] * (b_k[n] + a_k[n] * b_m[n]))
 
 
 @_inner

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeGuard
 
 import torch
 
@@ -100,24 +100,57 @@ def scan(
         tensor([1., 1., 2., 3., 5., 8.])
     """
     check_strategy(strategy, chunk)
-    structure = check_system(A, b, dim)
-    start = check_start(x0, b, dim)
-    tally, name = Tally(), _chosen(strategy, b)
-    if isinstance(structure, Diagonal) and name == "sequential":
-        tally.levels = tally.combines = max(0, b.shape[dim] - 1)
-        factors, b_in, x_in = in_kernel_precision(structure.d.movedim(0, dim), b, start)
-        states = diagonal_recurrence(factors, b_in, x_in, dim=dim, reverse=reverse)
-        states = states if states.dtype == b.dtype else states.to(b.dtype)
+    if strategy in {"auto", "sequential"} and _is_plain(A, b, x0, dim):
+        start = None if x0 is None else check_start(x0, b, dim)
+        states = diagonal_recurrence(A, b, start, dim=dim, reverse=reverse)
+        count = max(0, b.shape[dim] - 1)
+        info = ScanInfo("sequential", count, count)
     else:
-        b_first, x_in, *tensors = in_kernel_precision(b.movedim(dim, 0), start, *structure.tensors)
-        system = structure.like(*tensors)
+        system = check_system(A, b, dim)
+        states, info = _general(system, b, check_start(x0, b, dim), dim, reverse, strategy, chunk)
+    check_outcome(states, A, b, dim, 0 if reverse else -1)
+    return (states, info) if return_info else states
+
+
+def _is_plain(A: Any, b: Any, x0: Any, dim: int) -> TypeGuard[Tensor]:
+    """Tell whether nothing has to be checked, cast or broadcast before the compiled loop.
+
+    Preparing the general case takes as long as several thousand steps.
+    """
+    return (
+        isinstance(A, torch.Tensor)
+        and isinstance(b, torch.Tensor)
+        and b.device.type == "cpu"
+        and b.dtype in KERNEL_DTYPES
+        and -b.ndim <= dim < b.ndim
+        and A.shape == b.shape
+        and A.dtype == b.dtype
+        and A.device == b.device
+        and (x0 is None or (isinstance(x0, torch.Tensor) and x0.dtype == b.dtype))
+    )
+
+
+def _general(
+    system: Structure,
+    b: Tensor,
+    start: Tensor,
+    dim: int,
+    reverse: bool,
+    strategy: str,
+    chunk: int | None,
+) -> tuple[Tensor, ScanInfo]:
+    tally, name = Tally(), _chosen(strategy, b)
+    if isinstance(system, Diagonal) and name == "sequential":
+        tally.levels = tally.combines = max(0, b.shape[dim] - 1)
+        factors, b_in, x_in = in_kernel_precision(system.d.movedim(0, dim), b, start)
+        states = diagonal_recurrence(factors, b_in, x_in, dim=dim, reverse=reverse).to(b.dtype)
+    else:
+        b_first, x_in, *tensors = in_kernel_precision(b.movedim(dim, 0), start, *system.tensors)
+        system = system.like(*tensors)
         states = affine_scan(
             system, b_first, x_in, reverse=reverse, strategy=name, chunk=chunk, tally=tally
         )
         states = states.to(b.dtype).movedim(0, dim)
-    check_outcome(states, A, b, dim, 0 if reverse else -1)
-    if not return_info:
-        return states
     return states, ScanInfo(name, tally.levels, tally.combines)
 
 
