@@ -158,6 +158,7 @@ def _row(chain: LayerChain, width: int, words: str, pace: Pace, goal: float | No
             "regions": total,
             "regions a second": round(total / seconds),
             "decided by a program": running.programs,
+            "by an outside solver": running.outside_programs,
             "ambiguous": running.ambiguous,
             "programs a region": round(sample.programs_a_cell, 2),
             "ms a program": round(1e3 * sample.seconds_a_cell / sample.programs_a_cell, 2),

@@ -12,6 +12,7 @@ from scipy.optimize import linprog
 
 from byways.core.activations import PiecewiseLinear, absolute, clamp, hardtanh, leaky_relu, relu
 from byways.core.chain import LayerChain
+from byways.core.compiled import borrowing_entry
 from byways.core.domains import Box, Polytope
 from byways.networks import random_network
 from byways.regions import WholeSpace, count_regions, enumerate_regions
@@ -20,8 +21,9 @@ from byways.regions._problem import Problem
 from byways.regions._signs import unpack
 from byways.regions._simplex import SimplexWalk
 from byways.regions._wide import WideWalk
+from byways.regions._wide_program import deepest
 from byways.regions._wide_space import Space, pays
-from byways.regions._wide_tree import COLUMNS, CUTS
+from byways.regions._wide_tree import BY_WITNESS, COLUMNS, CURRENT, CUTS, DEAD, LEVEL
 from tests.oracles.patterns import patterns_by_lp
 from tests.oracles.plain import hidden_layers
 from tests.regions.engines import Engine, Pairs, check, problem_of, walk
@@ -291,6 +293,45 @@ class TestDoor:
         pairs[0][0][2] = pairs[0][0][0] + 1e-9 * rng.normal(size=30)
         with pytest.raises(ValueError, match="nearly, but not quite"):
             count_regions(LayerChain.from_arrays(pairs), (-1, 1), method="wide")
+
+
+@borrowing_entry
+def decide(space, tree, slot, first, tolerance):
+    return deepest(space, tree, slot, first, tolerance)
+
+
+class TestProgram:
+    @pytest.mark.parametrize("apex", [True, False])
+    def test_decides_as_an_outside_solver(self, apex: bool) -> None:
+        rng = np.random.default_rng(0)
+        pairs = random_pairs([30, 5, 5, 4], rng)
+        box = Box(-np.ones(30), np.ones(30)) if apex else small_box(30, rng)
+        problem, _ = problem_of(pairs, box)
+        running = WideWalk(problem, Order(np.zeros(0, dtype=np.uint8), witnesses=False))
+        tree, space = running._tree, running._space
+        assert space.apex == apex
+        first, known = 5 if apex else 0, {True: 0, False: 0}
+        while not running.finished:
+            running.advance(10**6, 40)
+            slot = int(tree.cursor[CURRENT])
+            if slot < 0 or tree.frame[slot, LEVEL] <= first:
+                continue
+            last = int(tree.frame[slot, LEVEL]) - 1
+            for bit in 0, 1:
+                kept, tree.bits[last] = int(tree.bits[last]), bit
+                rows = running._rows(tree.bits[: last + 1])
+                answer = linprog(
+                    np.r_[np.zeros(problem.dim), -1.0],
+                    A_ub=np.column_stack([-rows[:, 1:], np.ones(len(rows))]),
+                    b_ub=rows[:, 0],
+                    bounds=[(0, 1)] * problem.dim + [(None, None)],
+                )
+                seen = tree.seen.copy()
+                found = decide(space, tree, slot, first, 1e-9)
+                assert found == (BY_WITNESS if answer.x[-1] > 0 else DEAD)
+                known[found == BY_WITNESS] += 1
+                tree.seen[:], tree.bits[last] = seen, kept
+        assert min(known.values()) > 10
 
 
 class TestNumbers:

@@ -5,7 +5,8 @@ later layers are an arrangement in as many dimensions as units are on, few enoug
 of some hundred numbers; what is left to ask is whether a node of that arrangement meets the image
 of the box. Nearly all nodes are answered by certificates at their vertex or by cuts that others
 left, the rest by Newton's method on the inputs, and the few that it cannot decide by a linear
-program, so that the answer is complete.
+program: by an own simplex method, or where rounding may tell by an outside solver. So the answer
+is complete.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from byways.regions._wide_tree import (
     LEVEL,
     NODES,
     NOTHING,
+    OWN_PROGRAMS,
     PENDING,
     PIVOTS,
     POINT,
@@ -98,6 +100,11 @@ class WideWalk:
     @property
     def programs(self) -> int:
         """Linear programs solved for what nothing else decided."""
+        return int(self._tree.cursor[OWN_PROGRAMS])
+
+    @property
+    def outside_programs(self) -> int:
+        """Those of them that an outside solver had to repeat."""
         return int(self._tree.cursor[PROGRAMS])
 
     def advance(self, leaves: int, work: int) -> Batch:

@@ -26,6 +26,7 @@ from byways.regions._wide_dictionary import (
     refresh,
 )
 from byways.regions._wide_nodes import at_vertex, examine, interior
+from byways.regions._wide_program import deepest
 from byways.regions._wide_roots import plant_root
 from byways.regions._wide_tree import (
     AGE,
@@ -105,8 +106,13 @@ def advance(
         slot = cursor[CURRENT]
         level, certificate = frame[slot, LEVEL], frame[slot, CERTIFICATE]
         if certificate == UNRESOLVED:
-            cursor[ASK] = ALIVE
-            break
+            frame[slot, CERTIFICATE] = deepest(space, tree, slot, first, tolerance)
+            if frame[slot, CERTIFICATE] == DEAD:
+                leave(cursor, tree.stack, tree.number, tree.mass, slot)
+            elif frame[slot, CERTIFICATE] == UNRESOLVED:
+                cursor[ASK] = ALIVE
+                break
+            continue
         if certificate == GRANTED and level >= cursor[FORCED]:
             frame[slot, CERTIFICATE] = examine(
                 space, tree, slot, first, tolerance, certificate != GRANTED
@@ -279,12 +285,13 @@ def stage_rows(net, space, tree, stage, size):
         unit = net.unit[j]
         noise = NEGLIGIBLE * size * net.weight_size[unit]
         level = tree.maps[0, unit] - net.threshold[j]
-        gradient = 0.0
+        gradient, most = 0.0, 0.0
         for c in range(d):
+            most = max(most, abs(tree.maps[c + 1, unit]))
             for e in range(d):
                 gradient += tree.maps[c + 1, unit] * tree.maps[e + 1, unit] * tree.gram[c, e]
         gradient = np.sqrt(max(gradient, 0.0))
-        if stage > 0 and gradient <= noise:
+        if stage > 0 and most <= noise:
             tree.settled[j] = level > noise
             doubtful += level != 0.0 and abs(level) <= noise
             continue

@@ -30,9 +30,9 @@ __all__ = ["at_vertex", "examine", "interior"]
 
 _INSIDE = 1.0 - 1e-9  # largest gauge that counts as inside
 _CUTS_PER_NODE = 60
-_STEPS = 40
+_STEPS = 20
 _DAMPING = 1e-8
-_PUSH, _LONGEST_PUSH = 0.02, 1.0
+_PUSH, _LONG_PUSH = 0.02, 0.1
 _BEYOND = 0.1  # part of the way from a node's hyperplane to its vertex
 _WITNESS, _CUT, _UNDECIDED = range(3)
 
@@ -239,7 +239,7 @@ def aim(space, tree, slot, level, most):
 
 @borrowing
 def search(space, tree, slot, first, tolerance, anchored):
-    """Put several targets to the oracle: near the vertex, near the anchor, farther inside."""
+    """Put two targets to the oracle: near the vertex, and near the anchor or farther inside."""
     level, warm = tree.frame[slot, LEVEL], tree.frame[slot, WARM] > 0
     if not aim(space, tree, slot, level, _PUSH):
         return _UNDECIDED
@@ -251,17 +251,14 @@ def search(space, tree, slot, first, tolerance, anchored):
     if anchored and cross_over(space, tree, slot, level):
         start(space, tree)
         found = ask(space, tree, slot, first, tolerance)
-        if found == _WITNESS:
+        if found != _CUT:
             return found
-    push = _PUSH
-    while push < _LONGEST_PUSH:
-        aim(space, tree, slot, level, push)
-        start(space, tree)
-        found = ask(space, tree, slot, first, tolerance)
-        if found != _UNDECIDED:
-            return found
-        push *= 5.0
-    return _UNDECIDED
+        aim(space, tree, slot, level, _PUSH)  # what excludes the point halfway may exclude this one
+        return ask(space, tree, slot, first, tolerance)
+    if warm:
+        aim(space, tree, slot, level, _LONG_PUSH)
+    start(space, tree)
+    return ask(space, tree, slot, first, tolerance)
 
 
 @borrowing

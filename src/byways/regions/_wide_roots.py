@@ -83,7 +83,7 @@ def lay_out(space, tree, slot):
     for c in range(d):
         for e in range(d):
             scale = tree.scale[c] * tree.scale[e]
-            tree.gram[c, e] = scale * space.gram[tree.column[c], tree.column[e]]
+            tree.gram[c, e] = space.gram[tree.column[c], tree.column[e]] / scale
         tree.origin[c] = 0.0
         tree.origin[c, c + 1] = 1.0
         tree.nonbasic[slot, c] = c

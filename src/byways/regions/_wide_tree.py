@@ -21,8 +21,8 @@ __all__ = ["WideTree", "plant"]
 # Places in WideTree.cursor, .frame, .stack and .number.
 (
     CURRENT, PENDING, SPARE, FORCED, STOP, NODES, PIVOTS, AMBIGUOUS, COLUMNS, CUTS, ASK, PROGRAMS,
-    ORACLE, ROOT,
-) = range(14)  # fmt: skip
+    ORACLE, ROOT, OWN_PROGRAMS,
+) = range(15)  # fmt: skip
 SIZE, LEVEL, BIT, AGE, CERTIFICATE, STAGE, CUTS_BELOW, WARM = range(8)
 TO_VISIT, UNUSED = range(2)
 EXPLORED, CEILING = range(2)
@@ -34,6 +34,22 @@ NOTHING, ALIVE, POINT = range(3)
 
 MOST_CUTS = 192
 CUTS_ON_A_PATH = 96
+
+
+class Program(NamedTuple):
+    """Room for the program of ``_wide_program``: rows of a node, and a basis."""
+
+    R: Array
+    base: Array
+    share: Array  # multipliers of the active rows
+    active: Ints
+    basic: Ints
+    inverse: Array  # and behind it room for the elimination
+    right: Array
+    move: Array
+    step: Array
+    ratio: Array
+    order: Ints
 
 
 class WideTree(NamedTuple):
@@ -79,6 +95,7 @@ class WideTree(NamedTuple):
     system: Array
     place: Ints
     free: NDArray[np.bool_]  # no rows
+    program: Program
 
 
 def plant(problem: Problem, order: Order, space: Space) -> WideTree:
@@ -119,12 +136,13 @@ def plant(problem: Problem, order: Order, space: Space) -> WideTree:
         varying=free[(free >= cursor[FORCED]) & (free < cursor[STOP])].astype(np.int64),
         negative=np.zeros(w, dtype=np.bool_),
         **_workspace(w, n, r, room),
+        program=_program(w, n, r + k),
     )
 
 
 def _cursor(order: Order, slots: int, k: int, space: Space) -> Ints:
     """Start where nothing is planted yet."""
-    cursor = np.zeros(14, dtype=np.int64)
+    cursor = np.zeros(15, dtype=np.int64)
     cursor[SPARE] = slots
     cursor[CURRENT] = -1
     cursor[FORCED] = len(order.prefix)
@@ -151,3 +169,20 @@ def _workspace(w: int, n: int, r: int, room: int) -> dict[str, Any]:
         "place": np.zeros(n + 2 * w, dtype=np.int64),
         "free": np.zeros(w, dtype=np.bool_),
     }
+
+
+def _program(w: int, n: int, rows: int) -> Program:
+    """Make room for programs of so many rows."""
+    return Program(
+        R=np.zeros((rows, w)),
+        base=np.zeros(rows),
+        share=np.zeros(w + 2),
+        active=np.zeros(w + 2, dtype=np.int64),
+        basic=np.zeros(w + 2, dtype=np.int64),
+        inverse=np.zeros((w + 2, 2 * w + 4)),
+        right=np.zeros(w + 2),
+        move=np.zeros(w + 2),
+        step=np.zeros(n),
+        ratio=np.zeros(n + 1),
+        order=np.zeros(n + 1, dtype=np.int64),
+    )
