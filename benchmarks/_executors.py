@@ -77,21 +77,29 @@ def lacks(name: str) -> str:
 
 
 @contextlib.contextmanager
-def queue_workers(name: str, workers: int, run: Path, job: str) -> Iterator[str]:
+def queue_workers(
+    name: str, workers: int, run: Path, job: str, *, warm: bool = False
+) -> Iterator[str]:
     """Start workers of a queue as processes; give the queue.
 
-    ``job`` names a pair (work function, loader of the context) as ``module:name``.
+    ``job`` names a pair (work function, loader of the context) as ``module:name``. With ``warm``
+    they have loaded what a count needs before the queue is given.
     """
     queue = os.environ[_BROKER] if name == "amqp" else name
     module, _, pair = job.partition(":")
     code = (
         f"import sys; sys.path.insert(0, {str(_FOLDER)!r}); from {module} import {pair} as job\n"
         "from byways.runs import serve_queue\n"
+        f"if {warm}: from _jobs import warm_up; warm_up()\n"
+        "print(flush=True)\n"
         "serve_queue(sys.argv[1], *job, queue=sys.argv[2], idle=120)"
     )
     words = [sys.executable, "-c", code, str(run), queue]
-    started = [subprocess.Popen(words) for _ in range(workers)]
+    started = [subprocess.Popen(words, stdout=subprocess.PIPE) for _ in range(workers)]
     try:
+        for process in started:
+            assert process.stdout is not None
+            process.stdout.readline()  # it is ready
         yield queue
     finally:
         for process in started:

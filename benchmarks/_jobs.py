@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from _networks import seeded_network
 
+from byways.regions import count_regions
 from byways.regions._question import Question
 from byways.regions._work import work
 from byways.runs import Result, Task
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["BULK", "REGIONS", "Bulk", "do_nothing", "empty", "nothing_tasks"]
+__all__ = ["BULK", "REGIONS", "Bulk", "do_nothing", "empty", "nothing_tasks", "warm_up"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +45,12 @@ class Bulk:
 def do_nothing(context: Bulk, task: Task) -> Result:
     """Touch the context."""
     return Result(task.key, seconds=1e-9, counts={"first": float(context.weights[0])})
+
+
+def warm_up(context: object = None, task: Task | None = None) -> Result:
+    """Load what a count needs, in this process."""
+    count_regions(seeded_network(20, 4, 4), (-1, 1), method="wide")
+    return Result("warm" if task is None else task.key, seconds=1e-9)
 
 
 def empty() -> None:

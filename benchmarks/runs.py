@@ -9,20 +9,22 @@ is used if the variable BYWAYS_TEST_AMQP has its address.
 from __future__ import annotations
 
 import contextlib
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from concurrent.futures import wait
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from _executors import EXECUTORS, QUEUES, lacks, queue_workers
-from _jobs import Bulk, do_nothing, empty, nothing_tasks
+from _jobs import Bulk, do_nothing, empty, nothing_tasks, warm_up
 from _networks import seeded_network
-from _ratio import Pace, Row, main, minima, wall_seconds
+from _ratio import Pace, Row, main
 
 from byways.regions._gather import Limits, Manner, gather
 from byways.regions._question import Question
@@ -63,8 +65,11 @@ _NOTHING = (
 def overhead(pace: Pace) -> Iterator[Row]:
     """A task whose context is cached against an empty call of the executor.
 
-    Once as ``run_tasks`` hands tasks out, in chunks; once with one task in each call, for which
-    there is no goal: a call that carries a task and brings back a result is not an empty one.
+    The median of many rounds, each of one run of ours and one of theirs: what disturbs one of them
+    now and then does not count. Once as ``run_tasks`` hands tasks out, in chunks; once with one
+    task in each call, for which there is no goal: a call that carries a task and brings back a
+    result is not an empty one. And once with few tasks, of which the first travel alone, without a
+    goal too.
     """
     sizes = dict(list(_SIZES.items())[:1]) if pace.quick else _SIZES
     for name, start in EXECUTORS.items():
@@ -78,12 +83,20 @@ def overhead(pace: Pace) -> Iterator[Row]:
                 claim = f"overhead: {name}, context of {size}"
                 yield _overhead(claim, executor, number, pace)
                 yield _overhead(claim, executor, number, pace, one_each=True)
+            yield _overhead(f"overhead: {name}", executor, 1_000, pace, few=True)
 
 
 def _overhead(
-    claim: str, executor: Executor, size: int, pace: Pace, *, one_each: bool = False
+    claim: str,
+    executor: Executor,
+    size: int,
+    pace: Pace,
+    *,
+    one_each: bool = False,
+    few: bool = False,
 ) -> Row:
-    count = 40 if "dask" in claim else 200  # its calls take 10 ms
+    count, rounds = (40, pace.rounds) if "dask" in claim else (200, 5 * pace.rounds)
+    count = 20 if few else count  # calls of dask take 10 ms
     tasks, context = nothing_tasks(count), Bulk(np.ones(size // 8))
 
     def ours() -> int:
@@ -94,15 +107,25 @@ def _overhead(
         return len(wait([executor.submit(empty) for _ in range(count)]).done)
 
     with _one_task_a_call() if one_each else contextlib.nullcontext():
-        times, outputs = minima([ours, theirs], pace=pace, clock=wall_seconds)
+        outputs = [ours(), theirs()]  # from here on the context is in every process
+        times = [(_seconds(ours), _seconds(theirs)) for _ in range(rounds)]
+    ratios = sorted(mine / other for mine, other in times)
     claim, goal = (f"{claim}, one task a call", None) if one_each else (claim, 1.5)
+    claim, goal = (f"{claim}, {count} tasks", None) if few else (claim, goal)
     fault = "" if outputs == [count, count] else f"{outputs} are not {count} each"
-    seconds = (times[0] / count, times[1] / count)
-    ratio = times[0] / times[1]
+    seconds = [statistics.median(side) / count for side in zip(*times, strict=True)]
+    quarter = len(ratios) // 4  # the spread is that of the middle half
     return Row(
-        claim, "task", "empty call", ratio, goal, at_most=True, seconds=seconds, fault=fault,
-        rounds=(pace.rounds, pace.rounds),
+        claim, "task", "empty call", statistics.median(ratios), goal, at_most=True,
+        spread=(ratios[quarter], ratios[-1 - quarter]), rounds=(rounds, rounds),
+        seconds=(seconds[0], seconds[1]), fault=fault,
     )  # fmt: skip
+
+
+def _seconds(call: Callable[[], int]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
 
 
 @contextlib.contextmanager
@@ -184,8 +207,18 @@ def _append(kept: list[Result]) -> tuple[float, int]:
 
 
 def scaling(pace: Pace) -> Iterator[Row]:
-    """Two workers against one on a whole count; a pool or queue of ours starts within the time."""
-    widths = (8, 12, 12) if pace.quick else (784, 10, 10)
+    """Two workers against one on a whole count, when all of them have started.
+
+    The workers of an executor have counted once before, and those of a queue a small network. Our
+    own pool starts for each call and within the time; what that takes is measured apart, and shown
+    below the table. The first tasks are done by the caller alone, and a count of
+    784-10-10 takes half a second; the larger network shows what is left of that in a longer one.
+    """
+    for widths in ((8, 12, 12),) if pace.quick else ((784, 10, 10), (784, 10, 14)):
+        yield from _scaling(widths, pace)
+
+
+def _scaling(widths: tuple[int, ...], pace: Pace) -> Iterator[Row]:
     question = _question(widths)
     truth = _count(question)[1]
 
@@ -200,7 +233,7 @@ def scaling(pace: Pace) -> Iterator[Row]:
     def queued(name: str, number: int) -> tuple[float, int]:
         with tempfile.TemporaryDirectory() as folder:
             run = Path(folder, "run")
-            with queue_workers(name, number, run, "_jobs:REGIONS") as queue:
+            with queue_workers(name, number, run, "_jobs:REGIONS", warm=True) as queue:
                 return _count(question, queue=queue, run_dir=run)
 
     ways: dict[str, Callable[[int], tuple[float, int]]] = {"own": own}
@@ -211,7 +244,17 @@ def scaling(pace: Pace) -> Iterator[Row]:
         if lacks(name):
             yield Row(claim, "two", "one", absent=lacks(name))
         elif not pace.quick or name in ("own", "threads"):
-            yield _scaled(claim, way, truth, pace)
+            row = _scaled(claim, way, truth, pace)
+            if name == "own" and not pace.quick:
+                row = replace(row, counted={"start-up within": f"{_start_up(question):.2f} s"})
+            yield row
+
+
+def _start_up(question: Question) -> float:
+    """Give the seconds in which our own two processes start, load what they need, and end."""
+    start = time.perf_counter()
+    list(run_tasks(warm_up, nothing_tasks(2), context=question, workers=2))
+    return time.perf_counter() - start
 
 
 def _scaled(claim: str, way: Callable[[int], tuple[float, int]], truth: int, pace: Pace) -> Row:
