@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Certified", "certify"]
 
+_AT_ONCE = 256  # points, so that they stay in the cache
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Certified:
@@ -63,7 +65,7 @@ def certify(question: Question, words: NDArray[np.uint64], points: Array) -> Cer
     """
     problem, rules = question.problem(), Rules(question.chain, question.domain)
     tree = split_tree(problem, words, _scale(question))
-    inside = _to_domain(rules, points[tree.leaves])
+    inside = _to_domain(rules, points, tree.leaves)
     sides, leaves = (np.flatnonzero(~proven) for proven in verify(rules, tree, inside))
     if not sides.size and not leaves.size:
         nothing = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.str_)
@@ -100,12 +102,21 @@ def _scale(question: Question) -> Array:
     return scale
 
 
-def _to_domain(rules: Rules, points: Array) -> Array:
-    """Turn engine coordinates into those of the domain's box, clipped to it."""
-    free = rules.lower < rules.upper
-    result: Array = np.tile(rules.lower, (len(points), 1))
-    result[:, free] += points * (rules.upper - rules.lower)[free]
-    np.clip(result, rules.lower, rules.upper, out=result)
+def _to_domain(rules: Rules, points: Array, order: NDArray[np.int64]) -> Array:
+    """Turn engine coordinates into those of the domain's box, clipped to it, and put in order."""
+    free = np.flatnonzero(rules.lower < rules.upper)
+    lower, upper = rules.lower[free], rules.upper[free]
+    result = np.empty((len(order), rules.lower.size))
+    for first in range(0, len(order), _AT_ONCE):
+        part = points[order[first : first + _AT_ONCE]]
+        part *= upper - lower
+        part += lower
+        np.clip(part, lower, upper, out=part)
+        if free.size == rules.lower.size:
+            result[first : first + _AT_ONCE] = part
+        else:
+            result[first : first + _AT_ONCE] = rules.lower
+            result[first : first + _AT_ONCE, free] = part
     return result
 
 

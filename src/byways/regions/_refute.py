@@ -41,12 +41,12 @@ def begin(goal, t, nonbasic, flipped):
 
 
 @compiled
-def ascend(t, basic, nonbasic, flipped, marked, point, rows, count, values, m):
+def ascend(t, basic, nonbasic, flipped, marked, point, rows, first, count, values, m):
     """Raise the bound on row 0 until it is positive or no row is violated.
 
-    The first ``count`` columns of ``rows`` are the rows of the path: the long axis is the inner
-    one. Returns how it ended and the number of dictionary rows in use; the dictionary row that
-    shows an empty cell is the last.
+    Columns ``first`` to ``count`` of ``rows`` are rows that hold on the cell: the long axis is the
+    inner one. Returns how it ended and how many dictionary rows are in use; the one that shows an
+    empty cell is the last.
     """
     d = nonbasic.size
     for _ in range(100 + 20 * d):
@@ -61,8 +61,8 @@ def ascend(t, basic, nonbasic, flipped, marked, point, rows, count, values, m):
             point[basic[i]] = value
             if min(value, 1.0 - value) < worst:
                 worst, row, upper = min(value, 1.0 - value), i, value > 1.0
-        _evaluate(rows, count, point, values)
-        for i in range(count):
+        _evaluate(rows, first, count, point, values)
+        for i in range(first, count):
             if values[i] < worst:
                 worst, row, taken = values[i], m, i
         if row < 0:
@@ -85,13 +85,13 @@ def ascend(t, basic, nonbasic, flipped, marked, point, rows, count, values, m):
 
 
 @inlined
-def _evaluate(rows, count, point, values):
+def _evaluate(rows, first, count, point, values):
     """Write the values of rows at a point."""
-    for i in range(count):
+    for i in range(first, count):
         values[i] = rows[0, i]
     for c in range(point.size):
         x = point[c]
-        for i in range(count):
+        for i in range(first, count):
             values[i] += rows[c + 1, i] * x
 
 

@@ -13,7 +13,8 @@ import numpy as np
 
 from byways.core.compiled import compiled, entry
 from byways.regions._net import Net, enter_stage, stage_rows
-from byways.regions._refute import VOID, ascend, begin
+from byways.regions._refute import OPTIMUM, VOID, ascend, begin
+from byways.regions._zonotope import cut_off, highest, through_first_layer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 __all__ = ["SplitTree", "split_tree"]
+
+_MOST_CUTS = 256
+_ENOUGH = 1e-9  # negative enough to be proven in spite of rounding, in units of the box
 
 STAGE, FIRST, LAST, COUNT, SPLIT = range(5)  # of a frame
 
@@ -55,14 +59,18 @@ def split_tree(problem: Problem, words: NDArray[np.uint64], scale: Array) -> Spl
     Returns:
         The tree. Cost: some steps of a dual simplex method per refused side.
     """
+    problem, zone = through_first_layer(problem)
     d, m, k = problem.dim, len(problem.domain_rows), problem.decisions
-    live = np.zeros((d + 1, m + k + 1))
-    live[:, :m] = problem.domain_rows.T
-    name = np.arange(m + k + 1)
+    cuts = _MOST_CUTS if zone.W.size else 0
+    live = np.zeros((d + 1, cuts + m + k + 1))
+    live[:, cuts : cuts + m] = problem.domain_rows.T
+    name = np.arange(-cuts, m + k + 1)
     norms = np.ones(m + k)
     norms[:m] = scale
     found = _build(
         Net.of(problem),
+        zone,
+        cuts,
         np.ascontiguousarray(words),
         np.full((k + 2, k), -1, dtype=np.int8),
         live,
@@ -70,19 +78,20 @@ def split_tree(problem: Problem, words: NDArray[np.uint64], scale: Array) -> Spl
         np.zeros((k, d + 1)),
         norms,
         np.zeros((d + 1, sum(len(stage.bias) for stage in problem.stages))),
-        np.zeros((min(d, m + k) + 3, d + 1)),
+        np.zeros((min(d, live.shape[1]) + 3, d + 1)),
     )
     return SplitTree(*found)
 
 
 # sizes: kernel, one loop over nodes, which writes to arrays that grow
 @entry
-def _build(net, words, paths, live, name, rows, norms, maps, t):
+def _build(net, zone, room, words, paths, live, name, rows, norms, maps, t):
     """Walk down from the root; return the arrays of a ``SplitTree``."""
     m, starts, stages = net.domain_rows.shape[0], net.decision_start, net.decision_start.size - 1
     d, k_all = net.free.size, paths.shape[1]
     basic, nonbasic = np.zeros(t.shape[0], np.int64), np.zeros(d, np.int64)
     flipped, marked, point = np.zeros(d, np.bool_), np.zeros(d, np.bool_), np.zeros(d)
+    cut = room  # cuts lie before the rows of the path
     goal, values = np.zeros(d + 1), np.zeros(live.shape[1])
     bits = np.zeros(k_all, np.uint8)
     order, frame = np.arange(words.shape[0]), np.zeros((paths.shape[0], 5), np.int64)
@@ -91,7 +100,12 @@ def _build(net, words, paths, live, name, rows, norms, maps, t):
     start, row, value = np.zeros(257, np.int64), np.empty(1024, np.int64), np.empty(1024)
     nodes, sides, used, done = 0, 0, 0, 0
     leaves = np.empty(words.shape[0], np.int64)
-    frame[0, STAGE], frame[0, LAST], frame[0, COUNT], frame[0, SPLIT] = -1, words.shape[0], m, -1
+    frame[0, STAGE], frame[0, LAST], frame[0, COUNT], frame[0, SPLIT] = (
+        -1,
+        words.shape[0],
+        room + m,
+        -1,
+    )
     top = 0  # slots below the top wait, each with side 1 of a split
     while top >= 0:
         path, stage, count = paths[top], frame[top, STAGE], frame[top, COUNT]
@@ -126,9 +140,18 @@ def _build(net, words, paths, live, name, rows, norms, maps, t):
                 for c in range(d + 1):
                     goal[c] = rows[k, c] if side else -rows[k, c]
                 begin(goal, t, nonbasic, flipped)
-                outcome, n = ascend(
-                    t, basic, nonbasic, flipped, marked, point, live, count, values, 1
-                )
+                outcome, n = OPTIMUM, 1
+                while outcome == OPTIMUM:
+                    outcome, n = ascend(
+                        t, basic, nonbasic, flipped, marked, point, live, cut, count, values, n
+                    )
+                    if outcome != OPTIMUM or not cut:  # no room for cuts, or no zonotope
+                        break
+                    if highest(zone, t, nonbasic, flipped) < -_ENOUGH:
+                        break
+                    if not cut_off(zone, point, live, cut - 1):
+                        break
+                    cut -= 1
                 while row.size < used + d + 2:
                     row, value = _doubled(row), _doubled(value)
                 used = _write(t, basic, nonbasic, name, norms, outcome, n, m + k, row, value, used)
@@ -237,7 +260,7 @@ def _write(t, basic, nonbasic, name, norms, outcome, n, constraint, row, value, 
         used += 1
     for c in range(d):
         factor = sign * t[source, c + 1]
-        if nonbasic[c] >= d and factor > 0.0:
+        if nonbasic[c] >= d and factor > 0.0 and name[nonbasic[c] - d] >= 0:
             row[used] = name[nonbasic[c] - d]
             value[used] = factor / norms[row[used]]
             used += 1
