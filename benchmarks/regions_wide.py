@@ -12,14 +12,14 @@ The claims "table", "large" and "stream" are for hand-made runs and start only b
 
 from __future__ import annotations
 
-import resource
 import sys
 import tempfile
 import time
-from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from _memory import PeakMemory
 from _networks import seeded_network, trained_network
 from _ratio import Pace, Row, cpu_seconds, main, wall_seconds
 
@@ -94,31 +94,49 @@ def large(pace: Pace) -> Iterator[Row]:
 
 
 def stream(pace: Pace) -> Iterator[Row]:
-    """List all regions into a run directory on two cores, and watch the memory."""
-    for width in (8,) if pace.quick else (15, 16):
-        with tempfile.TemporaryDirectory() as folder:
-            start = time.perf_counter()
-            report = enumerate_regions(
-                _default(width),
-                (0, 1),
-                method="wide",
-                workers=2,
-                keep=("signs",),
-                run_dir=f"{folder}/run",
-            )
-            seconds = time.perf_counter() - start
-            total = len(report)
-            del report
-        yield Row(
-            f"784-{width}-{width}, default weights, listed to disk on two cores, GiB of memory",
-            "wide",
-            "a goal in GiB",
-            ratio=_memory() / 2**30,
-            goal=None if pace.quick else 2.0,
-            at_most=True,
-            counted={"regions": total, "seconds": round(seconds, 1)},
-            fault=_unlike(width, total),
+    """List all regions into a run directory on two cores, and watch memory and time."""
+    for width, minutes in ((8, None),) if pace.quick else ((15, 5.0), (16, 20.0)):
+        yield from _streamed(width, minutes)
+
+
+def _streamed(width: int, minutes: float | None) -> Iterator[Row]:
+    with tempfile.TemporaryDirectory() as folder, PeakMemory() as memory:
+        start, run = time.perf_counter(), Path(folder) / "run"
+        report = enumerate_regions(
+            _default(width), (0, 1), method="wide", workers=2, keep=("signs",), run_dir=run
         )
+        seconds = time.perf_counter() - start
+        total, digest = len(report), report.digest()
+        files = {"words.npy": run.glob("words.npy"), "shards": run.glob("shards/*")}
+        files |= {"journal": run.glob("journal/*")}
+        written = {k: sum(path.stat().st_size for path in paths) for k, paths in files.items()}
+        del report
+    what = f"784-{width}-{width}, default weights, listed to disk on two cores"
+    yield Row(
+        f"{what}, GiB of the largest process",
+        "wide",
+        "a goal in GiB",
+        ratio=max(memory.own, *memory.others, 0) / 2**30,
+        goal=None if minutes is None else 2.0,
+        at_most=True,
+        counted={
+            "regions": total,
+            "digest": digest[:16],
+            "MiB of the master": memory.own >> 20,
+            "MiB of each other process": [peak >> 20 for peak in memory.others],
+            "MiB on disk": {name: size >> 20 for name, size in written.items()},
+        },
+        fault=_unlike(width, total),
+    )
+    yield Row(
+        f"{what}, minutes",
+        "wide",
+        "a goal in minutes",
+        ratio=seconds / 60,
+        goal=minutes,
+        at_most=True,
+        counted={"regions a second": round(total / seconds)},
+    )
 
 
 def _widths(widths: range, pace: Pace) -> Iterator[Row]:
@@ -201,13 +219,6 @@ def _words(running: WideWalk) -> np.ndarray:
 def _unlike(width: int, total: int) -> str:
     known = _KNOWN.get(width, total)
     return "" if total == known else f"{total} regions, {known} are known"
-
-
-def _memory() -> int:
-    """Give the largest resident size of this process and of the largest child, in bytes."""
-    usage = partial(resource.getrusage)
-    most = max(usage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return most * (1 if sys.platform == "darwin" else 1024)
 
 
 def _chosen() -> dict[str, Any]:
