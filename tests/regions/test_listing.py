@@ -1,3 +1,4 @@
+# sizes: one subject, from the places of single words to killed processes
 """Long lists in files of the run directory: the same lists, whatever stops them on the way."""
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from hypothesis import strategies as st
 
 from byways.core.chain import LayerChain
 from byways.core.errors import JournalError
+from byways.core.progress import ProgressEvent
 from byways.networks import random_network, tent_chain
 from byways.regions import (
     Outcome,
@@ -31,9 +33,11 @@ from byways.regions import (
     _array_files,
     _listing,
     _report,
+    _work,
     enumerate_regions,
 )
 from byways.regions._array_files import ArrayFile, blocks
+from byways.regions._question import Question
 from byways.regions._signs import find, lower_bound
 from byways.runs import RunDirectory
 from tests.regions.lister import list_tents
@@ -273,12 +277,45 @@ class TestTrouble:
 
     def test_shards_that_do_not_hold_what_was_promised(self, tmp_path: Path) -> None:
         question = enumerate_regions(CHAIN, (-1, 1), keep=("signs",)).question
-        part = _listing.Part("whole", 0, 2**64, 4, {"words": np.zeros((3, 1), np.uint64)})
+        part = _listing.Part("whole", 0, 2**64, 4, 0, {"words": np.zeros((3, 1), np.uint64)})
         about: dict[str, Any] = {"pass_name": "regions", "parameters": {}, "context": question}
         with RunDirectory.create(tmp_path / "run", **about) as run:
             with pytest.raises(JournalError, match="hold 3 regions and its journals promise 4"):
                 _listing.lay_out(question, [part], run, complete=True)
             assert names(tmp_path / "run") == {"manifest.json"}
+
+
+@long
+def test_another_result_of_a_task_was_first(tmp_path: Path) -> None:
+    """Another master with other shares writes at the same time; its journal sorts first."""
+    options: dict[str, Any] = {"method": "simplex", "run_dir": tmp_path / "run"}
+    with RunDirectory.create(
+        tmp_path / "run",
+        pass_name="regions",
+        parameters=_asked().parameters(),
+        context=_asked(),
+    ):
+        pass
+    other = _work.work(_asked(), _work.whole(None, None))
+
+    journals = tmp_path / "run" / "journal"
+
+    def meanwhile(event: ProgressEvent) -> None:
+        if event.found and not (journals / "0.jsonl").exists():
+            before = set(journals.iterdir())
+            with RunDirectory.open(tmp_path / "run") as run:
+                run.append(dataclasses.replace(other, counts=other.counts | {"work": 1}))
+            (written,) = set(journals.iterdir()) - before
+            written.rename(journals / "0.jsonl")
+
+    with pytest.raises(JournalError, match=r"two results of task 'whole'.*call again"):
+        enumerate_regions(CHAIN, (-1, 1), progress=meanwhile, **options)
+    again = enumerate_regions(CHAIN, (-1, 1), **options)
+    assert again.digest() == enumerate_regions(CHAIN, (-1, 1), method="simplex").digest()
+
+
+def _asked() -> Question:
+    return enumerate_regions(CHAIN, (-1, 1), method="simplex").question
 
 
 class Program:

@@ -34,7 +34,7 @@ class Collector:
 
     Args:
         question: What is asked.
-        run: The directory that keeps every complete result, or None.
+        run: The directory that has the arrays of results that come without, or None.
         most: Number of regions that is enough, or None.
         listener: Hears of progress.
         start: When the work began, seconds since the epoch.
@@ -103,9 +103,8 @@ class Collector:
     def _add(self, task: Task, result: Result) -> None:
         self._sums.add(result)
         if self._question.listing:
-            stored = self._run is not None and result.complete
             decisions = self._question.problem().decisions
-            self._parts.append(Part.of(task, result, decisions, stored=stored))
+            self._parts.append(Part.of(task, result, decisions))
         if result.complete:
             self._open += len(result.rest) - 1
         self._tasks += 1

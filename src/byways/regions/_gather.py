@@ -150,7 +150,10 @@ def _results(
     journal: RunDirectory | None,
     deadline: float | None,
 ) -> Stream:
-    """Give the results as they come, those of earlier sessions first."""
+    """Give the results as they come, those of earlier sessions first.
+
+    What the journal keeps comes without its arrays.
+    """
     elsewhere = manner.executor is not None or manner.queue is not None
     start = partial(
         run_tasks,
@@ -180,7 +183,7 @@ def _results(
         running = start(tasks, journal=kept, queue=manner.queue if kept else None)
         with contextlib.closing(running):  # cancels what is pending
             for task, result in running:
-                yield task, result
+                yield task, result if kept is None else _without_arrays(result)
                 # What is in the journal already is not given by the run itself.
                 yield from _recalled(result.rest, known, [])
 
@@ -195,6 +198,11 @@ def _workers(manner: Manner) -> int:
     return count_workers(manner.workers)
 
 
+def _without_arrays(result: Result) -> Result:
+    """Drop the arrays of a result that a run directory keeps: only whole ones are kept."""
+    return replace(result, arrays=None) if result.complete else result
+
+
 def _begin(
     question: Question,
     journal: RunDirectory | None,
@@ -207,8 +215,10 @@ def _begin(
         task = waiting.pop()
         result = work(question, task)
         done, found = done + int(result.counts["work"]), found + int(result.counts["regions"])
-        if journal is not None and result.complete:
-            journal.append(result)
+        if journal is not None and task.key not in known:
+            if result.complete:
+                journal.append(result)
+            result = _without_arrays(result)
         yield task, result
         more: list[Task] = []
         yield from _recalled(result.rest, known, more)

@@ -43,24 +43,26 @@ class Part:
     """The regions of one task, in order.
 
     They lie from ``low`` to below ``high``, if the words of a sign vector are read as one whole
-    number. Only the first ``count`` are meant. ``arrays`` is None where a run directory has them.
+    number. Only the first ``count`` are meant. ``arrays`` is None where a run directory has them;
+    ``mark`` tells whether it is this result that it has.
     """
 
     key: str
     low: int
     high: int
     count: int
+    mark: int
     arrays: Arrays | None
 
     @classmethod
-    def of(cls, task: Task, result: Result, decisions: int, *, stored: bool) -> Part:
-        """Make a part of what a task found; ``stored`` if a run directory keeps it."""
+    def of(cls, task: Task, result: Result, decisions: int) -> Part:
+        """Make a part of what a task found, with its arrays or without."""
         prefix, depth = cast("str", task.payload["prefix"]), cast("int", task.payload["depth"])
         bits = _WORD * words_for(decisions)
         low = int(prefix or "0", 16) << (bits - 4 * len(prefix))
         high = low + (1 << (bits - depth))
-        arrays = None if stored else result.arrays or {}
-        return cls(result.key, low, high, int(result.counts["regions"]), arrays)
+        count = int(result.counts["regions"])
+        return cls(result.key, low, high, count, _mark(result), result.arrays)
 
 
 def lay_out(
@@ -119,10 +121,25 @@ def _loaded(parts: Sequence[Part], run: RunDirectory | None) -> Iterator[tuple[P
     """Give the parts with their arrays in the order of where they begin, outer ones first."""
     ordered = sorted(parts, key=lambda part: (part.low, -part.high))
     missing = [part.key for part in ordered if part.arrays is None]
-    stored = run.finished().whole(missing) if run is not None and missing else iter(())
+    stored = run.finished().whole(missing) if run is not None else iter(())
     for part in ordered:
-        arrays = next(stored).arrays or {} if part.arrays is None else part.arrays
-        yield part, {name: array[: part.count] for name, array in arrays.items()}
+        arrays = part.arrays
+        if arrays is None and run is not None:
+            result = next(stored)
+            if _mark(result) != part.mark:
+                raise JournalError(
+                    f"{run.path} holds two results of task {part.key!r}, as two sessions make them "
+                    "that run at a time with different numbers of workers; call again, and the "
+                    "first result of each task counts",
+                    run.path,
+                )
+            arrays = result.arrays
+        yield part, {name: array[: part.count] for name, array in (arrays or {}).items()}
+
+
+def _mark(result: Result) -> int:
+    """Tell results of a task apart that left different parts of it to others."""
+    return hash(tuple(result.counts.values()))
 
 
 def _merged(parts: Iterator[tuple[Part, Arrays]]) -> Iterator[Block]:
