@@ -9,7 +9,7 @@ import torch.nn.utils.prune as prune
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from byways.core.activations import relu
+from byways.core.activations import PiecewiseLinear, clamp, relu
 from byways.core.errors import ConversionError, ShapeError
 from byways.sparse_inference import (
     EdgeGraph,
@@ -151,6 +151,29 @@ def test_nan_and_infinity_pass_as_in_the_dense_network() -> None:
         found = compile_network(graph)(rows)
         expected = np.where(np.isnan(rows), np.nan, np.maximum(rows, 0))
         np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("kind", "kernel"), [(relu, "sources"), (clamp(-1.0, 1.0), "targets"), ("tanh", "targets")]
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_single_inputs_skip_zeros_where_activations_make_them(
+    kind: PiecewiseLinear | str, kernel: str, dtype: str
+) -> None:
+    rng = np.random.default_rng(3)
+    weights = [rng.normal(size=(30, 30)) * (rng.random((30, 30)) < 0.3) for _ in range(4)]
+    biases = [rng.normal(size=30) for _ in range(4)]
+    run = compile_network(EdgeGraph.from_layers(weights, biases, kind), dtype=dtype)
+    assert run.explain().alone == kernel
+    x = rng.normal(size=(3, 30)) * (rng.random((3, 30)) < 0.5)
+    expected = x
+    for weight, bias in zip(weights, biases, strict=True):
+        z = expected @ weight.T + bias
+        expected = np.tanh(z) if kind == "tanh" else np.clip(z, *((0, None), (-1, 1))[kind != relu])
+    close(run(x), expected, dtype)
+    x[1, 4] = np.nan
+    assert np.isnan(run(x)[1]).any()
+    close(run(x)[[0, 2]], expected[[0, 2]], dtype)
 
 
 def test_constants_are_folded_and_dead_ends_dropped() -> None:

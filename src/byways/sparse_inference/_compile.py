@@ -18,6 +18,7 @@ from byways.sparse_inference._graph import EdgeGraph
 from byways.sparse_inference._program import Program, compile_grouped, compile_runs
 from byways.sparse_inference._segments import Segments, cut
 from byways.sparse_inference._simplify import drop_dead, fold_constants, merge_identical
+from byways.sparse_inference._single import Single
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +42,8 @@ class Explanation:
     Attributes:
         kernel: ``"grouped"`` or ``"wide"``.
         order: Which order of edges.
+        alone: What the loop for fewer than seven inputs runs over: ``"targets"``, whose sums it
+            takes, or ``"sources"``, whose values it sends unless they are zero.
         tile: Inputs that run together.
         edges: Edges executed.
         given_edges: Edges of the network as it was given.
@@ -55,6 +58,7 @@ class Explanation:
 
     kernel: str
     order: str
+    alone: str
     tile: int
     edges: int
     given_edges: int
@@ -85,14 +89,13 @@ class CompiledNetwork:
     """
 
     def __init__(
-        self, program: Program, single: Program, about: Explanation, dtype: np.dtype[Any]
+        self, program: Program, single: Single, about: Explanation, dtype: np.dtype[Any]
     ) -> None:
         self._about = about
         self._dtype = dtype
         self._slots = program.slots
-        self._tiled = _packed(program, about.tile, dtype)
-        self._single = _packed_alone(single, dtype)
-        self._single_slots = single.slots
+        self._tiled = program.packed(about.tile, dtype)
+        self._single = single
         self._sizes = len(program.inputs), len(program.outputs)
 
     def __call__(self, x: Any) -> NDArray[Any]:
@@ -126,8 +129,7 @@ class CompiledNetwork:
     def _run(self, x: NDArray[Any], out: NDArray[Any], first: int, last: int) -> None:
         flat, results = x.reshape(-1), out.reshape(-1)
         if len(x) <= _FEW:
-            values = np.zeros(self._single_slots, dtype=self._dtype)
-            execute.run_single(flat, results, first, last, self._single, values)
+            self._single(flat, results, first, last)
             return
         tile = self._about.tile
         kernel = execute.run_grouped if self._about.kernel == "grouped" else execute.run_wide
@@ -200,8 +202,9 @@ def compile_network(
         program, name = _chosen(small)
     else:
         program, name = compile_runs(small, _restricted(order, graph, small)), order.method
-    about = _explain(graph, program, name, (dead, folded, merged), count, kind)
-    compiled = CompiledNetwork(program, compile_runs(small, simple.destination(small)), about, kind)
+    single = Single(small, kind)
+    about = _explain(graph, program, (name, single.kernel), (dead, folded, merged), count, kind)
+    compiled = CompiledNetwork(program, single, about, kind)
     return _as_module(compiled) if _is_module(network) else compiled
 
 
@@ -218,7 +221,7 @@ def _compacting(graph: EdgeGraph, every: int, options: dict[str, Any]) -> Segmen
 def _explain(
     graph: EdgeGraph,
     program: Program,
-    order: str,
+    names: tuple[str, str],
     gone: tuple[int, int, int],
     threads: int,
     dtype: np.dtype[Any],
@@ -227,7 +230,8 @@ def _explain(
     tile = vectors * (execute.VECTOR_BYTES // dtype.itemsize)
     return Explanation(
         kernel="grouped" if program.grouped else "wide",
-        order=order,
+        order=names[0],
+        alone=names[1],
         tile=tile,
         edges=len(program.weights),
         given_edges=graph.edges,
@@ -310,35 +314,6 @@ def _restricted(order: EdgeOrder, graph: EdgeGraph, small: EdgeGraph) -> NDArray
     kept = given[np.isin(given, names)]
     result: NDArray[np.int64] = sorter[np.searchsorted(names, kept, sorter=sorter)]
     return result
-
-
-def _packed(program: Program, tile: int, dtype: np.dtype[Any]) -> tuple[NDArray[Any], ...]:
-    """Give the arrays that kernels read, slots turned into offsets of a tile's values."""
-    return (
-        program.runs,
-        (program.sources * tile).astype(np.uint32),
-        program.weights.astype(dtype),
-        program.places * tile,
-        program.bias.astype(dtype),
-        program.tables[program.kind, 1].astype(dtype),
-        program.tables[program.kind, 2].astype(dtype),
-        program.kind,
-        program.tables,
-        program.inputs * tile,
-        np.where(program.outputs < 0, -1, program.outputs * tile),
-        program.constant.astype(dtype),
-    )
-
-
-def _packed_alone(program: Program, dtype: np.dtype[Any]) -> tuple[NDArray[Any], ...]:
-    """Give the arrays of a destination-major program for one input at a time."""
-    arrays = list(_packed(program, 1, dtype))
-    arrays[0] = np.append(program.runs[:, 0], len(program.sources))
-    arrays[3] = program.places.astype(np.uint32)
-    # Row 0 is no smooth activation, or never looked at: 0 says that clipping was all.
-    arrays[7] = np.where(program.runs[:, 6] > 1, program.kind + 1, 0).astype(np.uint32)
-    arrays[8] = np.vstack([np.zeros_like(program.tables[:1]), program.tables])
-    return tuple(arrays)
 
 
 def _aligned(size: int, dtype: np.dtype[Any]) -> NDArray[Any]:

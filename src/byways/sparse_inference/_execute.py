@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from byways.core.compiled import compiled, entry
+from byways.core.compiled import borrowing, compiled, entry
 from byways.sparse_inference._transpose import turn
 from byways.sparse_inference._vector import VECTOR_BYTES, accumulate
 
@@ -24,8 +24,8 @@ __all__ = [
     "TANH",
     "VECTOR_BYTES",
     "WIDE_VECTORS",
+    "activate",
     "run_grouped",
-    "run_single",
     "run_wide",
 ]
 
@@ -33,8 +33,8 @@ IDENTITY, CLAMP, PIECES, TANH, SIGMOID = range(5)
 WIDE_VECTORS, GROUP_VECTORS, GROUP_ROWS = 6, 3, 8
 
 
-@compiled
-def _activate(values, at, width, table):
+@borrowing
+def activate(values, at, width, table):
     """Apply an activation that is no clamp to a vector in place."""
     code = table[0]
     if code == TANH:
@@ -91,11 +91,11 @@ def _store(values, strides, outputs, constant, first, count, out):
                 out[start + t * n + j] = values[at + t] if outputs[j] >= 0 else constant[j]
 
 
-@compiled
+@borrowing
 def _finish(k, runs, places, kind, tables, values, width):
     for d in range(runs[k, 2], runs[k, 2] + runs[k, 4]):
         if tables[kind[d], 0] > CLAMP:
-            _activate(values, places[d], width, tables[kind[d]])
+            activate(values, places[d], width, tables[kind[d]])
 
 
 @entry
@@ -147,46 +147,3 @@ def run_grouped(x, out, first, last, program, values, width):
             if runs[k, 6] > 1:
                 _finish(k, runs, places, kind, tables, values, width)
         _store(values, out_of, outputs, constant, begin, count, out)
-
-
-@compiled
-def _dot(values, sources, weights, first, last):
-    """Sum a run's products; four sums at a time hide the latency of the additions.
-
-    Unsigned indices spare the test for negative ones, which halves the time.
-    """
-    zero = values.dtype.type(0.0)
-    s0, s1, s2, s3 = zero, zero, zero, zero
-    fours = (last - first) // 4
-    one, two, three = np.uint64(1), np.uint64(2), np.uint64(3)
-    for q in range(fours):
-        e = np.uint64(first) + np.uint64(4) * np.uint64(q)
-        s0 += weights[e] * values[sources[e]]
-        s1 += weights[e + one] * values[sources[e + one]]
-        s2 += weights[e + two] * values[sources[e + two]]
-        s3 += weights[e + three] * values[sources[e + three]]
-    for e in range(first + 4 * fours, last):
-        s0 += weights[e] * values[sources[e]]
-    return (s0 + s1) + (s2 + s3)
-
-
-@entry
-def run_single(x, out, first, last, program, values):
-    """Run inputs ``first`` to ``last`` one by one, one destination after the other.
-
-    Destination ``k`` has the edges ``start[k]`` to ``start[k + 1]``.
-    """
-    start, sources, weights, places, bias, low, high, smooth, tables, inputs, outputs, constant = (
-        program
-    )
-    for row in range(first, last):
-        for i in range(len(inputs)):
-            values[inputs[i]] = x[row * len(inputs) + i]
-        for k in range(len(places)):
-            z = bias[k] + _dot(values, sources, weights, start[k], start[k + 1])
-            z = low[k] if z < low[k] else z
-            values[places[k]] = high[k] if z > high[k] else z
-            if smooth[k]:
-                _activate(values, places[k], 1, tables[smooth[k]])
-        for j in range(len(outputs)):
-            out[row * len(outputs) + j] = values[outputs[j]] if outputs[j] >= 0 else constant[j]

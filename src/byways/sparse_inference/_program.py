@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Ints = NDArray[np.int64]
 
-__all__ = ["Program", "compile_grouped", "compile_runs"]
+__all__ = ["Program", "activation_tables", "compile_grouped", "compile_runs"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +62,23 @@ class Program:
         """Whether runs with several destinations do most of the work."""
         length, rows = self.runs[:, 1] - self.runs[:, 0], self.runs[:, 4]
         return bool(2 * (length * rows)[rows > 1].sum() > len(self.weights))
+
+    def packed(self, tile: int, dtype: np.dtype[Any]) -> tuple[NDArray[Any], ...]:
+        """Give the arrays that kernels read, slots turned into offsets of a tile's values."""
+        return (
+            self.runs,
+            (self.sources * tile).astype(np.uint32),
+            self.weights.astype(dtype),
+            self.places * tile,
+            self.bias.astype(dtype),
+            self.tables[self.kind, 1].astype(dtype),
+            self.tables[self.kind, 2].astype(dtype),
+            self.kind,
+            self.tables,
+            self.inputs * tile,
+            np.where(self.outputs < 0, -1, self.outputs * tile),
+            self.constant.astype(dtype),
+        )
 
 
 def compile_runs(graph: EdgeGraph, permutation: Ints) -> Program:
@@ -121,7 +138,7 @@ def _assemble(
     from byways.sparse_inference._simplify import constants
 
     slot, slots = assign_slots(graph, permutation, "reuse")
-    tables = _tables(graph.activations)
+    tables = activation_tables(graph.activations)
     kind = graph.activation[ends]
     if len(ends):
         runs[:, 6] *= 1 + (tables[kind, 0] > CLAMP)[runs[:, 2]]
@@ -145,7 +162,7 @@ def _assemble(
     )
 
 
-def _tables(activations: tuple[Activation, ...]) -> NDArray[np.float64]:
+def activation_tables(activations: tuple[Activation, ...]) -> NDArray[np.float64]:
     """Write each activation as a row of numbers."""
     rows = [_row(activation) for activation in activations]
     result = np.zeros((len(rows), max(map(len, rows), default=0)))
