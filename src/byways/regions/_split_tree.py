@@ -137,24 +137,32 @@ def _build(net, zone, room, words, paths, live, name, rows, norms, maps, t):
                     decision, kept = _doubled(decision), _doubled(kept)
                 decision[nodes], kept[nodes] = k, side
                 nodes += 1
+                least = rows[k, 0] if side else -rows[k, 0]
                 for c in range(d + 1):
                     goal[c] = rows[k, c] if side else -rows[k, c]
-                begin(goal, t, nonbasic, flipped)
-                outcome, n = OPTIMUM, 1
-                while outcome == OPTIMUM:
-                    outcome, n = ascend(
-                        t, basic, nonbasic, flipped, marked, point, live, cut, count, values, n
-                    )
-                    if outcome != OPTIMUM or not cut:  # no room for cuts, or no zonotope
-                        break
-                    if highest(zone, t, nonbasic, flipped) < -_ENOUGH:
-                        break
-                    if not cut_off(zone, point, live, cut - 1):
-                        break
-                    cut -= 1
+                    least += min(goal[c], 0.0) if c else 0.0
                 while row.size < used + d + 2:
                     row, value = _doubled(row), _doubled(value)
-                used = _write(t, basic, nonbasic, name, norms, outcome, n, m + k, row, value, used)
+                if least > _ENOUGH:  # the box alone shows it
+                    row[used], value[used] = m + k, 1.0 / norms[m + k]
+                    used += 1
+                else:
+                    begin(goal, t, nonbasic, flipped)
+                    n = 1
+                    while True:
+                        outcome, n = ascend(
+                            t, basic, nonbasic, flipped, marked, point, live, cut, count, values, n
+                        )
+                        if outcome != OPTIMUM or not cut:  # no room for cuts, or no zonotope
+                            break
+                        if highest(zone, t, nonbasic, flipped) < -_ENOUGH:
+                            break
+                        if not cut_off(zone, point, live, cut - 1):
+                            break
+                        cut -= 1
+                    used = _write(
+                        t, basic, nonbasic, name, norms, outcome, n, m + k, row, value, used
+                    )
                 sides += 1
                 if sides == start.size:
                     start = _doubled(start)
