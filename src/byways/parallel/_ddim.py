@@ -244,7 +244,7 @@ class _Anderson:
         d_states = torch.stack([a - self.states[-1] for a in self.states[:-1]], dim=1)
         d_changes = torch.stack([a - self.changes[-1] for a in self.changes[:-1]], dim=1)
         gram = d_changes.mT @ d_changes
-        gram += 1e-10 * gram.diagonal().amax() * torch.eye(len(gram), dtype=gram.dtype)
+        gram.diagonal().add_(1e-10 * gram.diagonal().amax())
         weights = torch.linalg.lstsq(gram, -(d_changes.mT @ self.changes[-1])[:, None]).solution
         mixed: Tensor = self.changes[-1] + ((d_states + d_changes) @ weights)[:, 0]
         return mixed.reshape(change.shape)

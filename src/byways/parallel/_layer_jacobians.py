@@ -201,17 +201,17 @@ def _max_pool(layer: nn.MaxPool2d, x: Tensor) -> Structure:
     plane = x.shape[2] * x.shape[3]
     channel = torch.arange(x.shape[1], device=x.device)[:, None, None] * plane
     chosen = (winner + channel).flatten(1)
-    values = (chosen[:, pattern.columns] == pattern.rows).to(x.dtype)
+    values = (chosen[:, pattern.columns] == pattern.rows.to(x.device)).to(x.dtype)
     return Sparse(pattern, values[None])
 
 
 def _mean_pool(layer: nn.AvgPool2d, x: Tensor) -> Structure:
     window, padding = _pair(layer.kernel_size), _pair(layer.padding)
     pattern = _pool_pattern(tuple(x.shape[1:]), window, _pair(layer.stride), padding, (1, 1))
-    share = torch.full((pattern.nnz,), 1 / (window[0] * window[1]), dtype=x.dtype)
+    share = x.new_full((pattern.nnz,), 1 / (window[0] * window[1]))
     if not layer.count_include_pad:
         share = 1 / torch.bincount(pattern.columns, minlength=pattern.shape[1])[pattern.columns]
-    return Sparse(pattern, share.to(x.dtype)[None, None])
+    return Sparse(pattern, share.to(x)[None, None])
 
 
 def _by_rows(layer: nn.Module, x: Tensor, y: Tensor) -> Structure:

@@ -64,7 +64,7 @@ def lyapunov(
     before = torch.cat([h0.detach()[None], states[:-1]])
     J = dense(lambda h: f(given, h, *params), before).to_dense().detach()
     seeded = generator or torch.Generator().manual_seed(0)
-    v = torch.randn(h0.shape, generator=seeded, dtype=states.dtype)[..., None]
+    v = torch.randn(h0.shape, generator=seeded, dtype=states.dtype).to(states)[..., None]
     v = v / v.norm(dim=-2, keepdim=True)
     total = states.new_zeros(h0.shape[:-1])
     for J_t in J:
@@ -143,7 +143,7 @@ def _gradients(module: nn.Module, x: Tensor) -> tuple[Tensor, Tensor, list[Tenso
     weights = torch.linspace(0.5, 1.5, out.numel(), dtype=out.dtype, device=out.device)
     total = (out * weights.reshape(out.shape)).sum()
     found = torch.autograd.grad(total, [leaf, *parameters], allow_unused=True)
-    given = [torch.zeros(1) if one is None else one for one in found]
+    given = [out.new_zeros(1) if one is None else one for one in found]
     return out.detach(), given[0], given[1:]
 
 

@@ -363,4 +363,4 @@ class Sparse(Structure):
 def _sum_into(terms: Tensor, places: Tensor, size: int) -> Tensor:
     """Add up terms that share a place along the last axis."""
     out = terms.new_zeros((*terms.shape[:-1], size))
-    return out.index_add(-1, places, terms)
+    return out.index_add(-1, places.to(terms.device), terms)
