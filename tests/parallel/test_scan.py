@@ -228,3 +228,42 @@ def test_a_small_term_beside_the_identity_keeps_its_digits() -> None:
     assert isinstance(node, IdentityPlus)
     expected = 1024e-12 + 1024 * 1023 / 2 * 1e-24
     assert float(node.E.to_dense()) == pytest.approx(expected, rel=1e-14)
+
+
+@pytest.mark.parametrize("wanted", [(0,), (1,), (2,), (0, 2)])
+def test_gradients_for_some_of_the_inputs(wanted: tuple[int, ...]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    inputs = [torch.randn(40, 3, generator=generator).double() for _ in range(2)]
+    inputs = [*inputs, torch.ones(3, dtype=torch.float64)]
+    for i in wanted:
+        inputs[i].requires_grad_()
+    h = inputs[2]
+    states = torch.stack([h := a * h + b for a, b in zip(*inputs[:2], strict=True)])
+    leaves = [inputs[i] for i in wanted]
+    expected = torch.autograd.grad(states.square().sum(), leaves)
+    found = torch.autograd.grad(scan(*inputs).square().sum(), leaves)
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 37, 64])
+def test_scans_equal_torchs_own(steps: int) -> None:
+    from torch._higher_order_ops.associative_scan import associative_scan as theirs
+
+    def combine(x: tuple[Tensor, Tensor], y: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        return x[0] * y[0], y[0] * x[1] + y[1]
+
+    generator = torch.Generator().manual_seed(0)
+    a, b = (torch.randn(steps, 3, generator=generator).double() for _ in range(2))
+    _, expected = theirs(combine, (a, b), dim=0, combine_mode="generic")
+    torch.testing.assert_close(scan(a, b), expected, rtol=1e-12, atol=1e-12)
+    _, found = associative_scan(combine, (a, b))
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("other", [torch.float32, torch.float64])
+def test_general_and_plain_inputs_meet(other: torch.dtype) -> None:
+    # Equal shapes and types take a shorter way to the loop than factors to be broadcast or cast.
+    b = torch.linspace(-1, 1, 60, dtype=torch.float64).reshape(2, 30)
+    narrow = torch.linspace(0, 1, 30, dtype=other)
+    plain = scan(narrow.double().expand(2, 30).clone(), b, torch.ones(2).double(), dim=1)
+    torch.testing.assert_close(scan(narrow, b, torch.ones(2, dtype=other), dim=1), plain)
