@@ -4,50 +4,65 @@ Where the work of an enumeration sits
 
 The published parallel algorithm (Drammis et al., 2024) hands out one task for each sign vector of
 the first layer. This script repeats its experiments at the size of a moment: is the time
-proportional to the number of regions, which first-layer cells hold the most of them, how large is
-the largest task, and what would that mean for a thousand workers? Set ``WIDTHS`` to
-``range(6, 13)`` for the longer run.
+proportional to the number of regions, which first-layer cells hold the most of them, how unequal
+are the tasks and how large is the largest, and what do more hidden layers change? Run it with
+``--full`` for wider networks.
 """
 
 # %%
 # Time against regions
 # --------------------
 # Networks of 784 inputs and two hidden layers of equal width, with PyTorch's default scale of
-# weights. Each is counted with a run directory, which keeps the time of every task.
+# weights, each counted three times in this process; the least processor time counts.
 
 from __future__ import annotations
 
-import tempfile
+import sys
+import time
+from itertools import pairwise
 
 import matplotlib.pyplot as plt
 import numpy as np
 
 import byways as bw
-from byways.runs import RunDirectory
-from byways.runs._simulation import TimedTask, merged, recorded, simulate
+from byways.regions._question import Question
 
-WIDTHS = range(6, 11)
+FULL = "--full" in sys.argv
+WIDTHS = range(6, 14 if FULL else 12)
+CELL_WIDTHS = range(4, 13 if FULL else 10)
+DEPTHS = range(1, 6 if FULL else 5)
+DEEP_WIDTH = 7
 
 
-def network(n: int) -> bw.LayerChain:
-    """Draw a network as a fresh ``torch.nn.Linear`` is drawn."""
-    rng = np.random.default_rng(n)
+def network(*hidden: int) -> bw.LayerChain:
+    """Draw a network as fresh ``torch.nn.Linear`` layers are drawn."""
+    rng = np.random.default_rng(hidden[0])
 
     def layer(inputs: int, outputs: int) -> tuple[np.ndarray, np.ndarray]:
         bound = inputs**-0.5
         weight = rng.uniform(-bound, bound, (outputs, inputs))
         return weight, rng.uniform(-bound, bound, outputs)
 
-    return bw.LayerChain.from_arrays([layer(784, n), layer(n, n), layer(n, 1)])
+    return bw.LayerChain.from_arrays([layer(*sizes) for sizes in pairwise((784, *hidden, 1))])
 
 
-bw.regions.count_regions(network(4), (0, 1))  # whatever is compiled on the way
+def timed(chain: bw.LayerChain) -> tuple[bw.regions.RegionCount, float]:
+    """Count regions three times; give the count and the least processor time."""
+    seconds = []
+    for _ in range(3):
+        start = time.process_time()
+        count = bw.regions.count_regions(chain, (0, 1))
+        seconds.append(time.process_time() - start)
+    return count, min(seconds)
+
+
+bw.regions.count_regions(network(4, 4), (0, 1))  # whatever is compiled on the way
 totals, seconds = [], []
 for n in WIDTHS:
-    count = bw.regions.count_regions(network(n), (0, 1))
+    count, took = timed(network(n, n))
     totals.append(count.total)
-    seconds.append(count.seconds)
-    print(f"784-{n}-{n}: {count.total:>9,} regions in {count.seconds:.2f} s")
+    seconds.append(took)
+    print(f"784-{n}-{n}: {count.total:>11,} regions in {took:.3f} s")
 
 slope = np.dot(totals, seconds) / np.dot(totals, totals)
 residual = np.array(seconds) - slope * np.array(totals)
@@ -55,65 +70,87 @@ r2 = 1 - (residual**2).sum() / ((seconds - np.mean(seconds)) ** 2).sum()
 print(f"time is {1e6 * slope:.2f} microseconds a region, R^2 = {r2:.4f}")
 
 # %%
-# Units that are on, and what a first-layer cell holds
-# ----------------------------------------------------
+# First-layer cells as tasks
+# --------------------------
 # In a cell of the first layer with k units on, the second layer's units are hyperplanes in k
-# dimensions. So cells with more units on hold more regions, and most of the work.
+# dimensions. So cells with more units on hold more regions, and most of the work. Every cell is
+# worked off by itself, and its time noted.
 
-n = 9
-report = bw.regions.enumerate_regions(network(n), (0, 1), keep=("signs",))
-first, held = np.unique(report.signs[:, :n], axis=0, return_counts=True)
-regions_of_cell = held
-on = first.sum(axis=1)
-correlation = np.corrcoef(on, np.log(held))[0, 1]
-largest, fitted = held.max() / held.sum(), np.exp(-0.6445 * n)
-print(f"{len(first)} of {2**n} cells; correlation of units on and log regions: {correlation:.3f}")
-print(f"largest task {largest:.2e} of the work; exp(-0.6445 n) = {fitted:.2e}")
-print(f"regions of a task: mean {held.mean():.0f}, standard deviation {held.std():.0f}")
+
+def cells(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Give for each first-layer cell of a 784-n-n network: units on, regions, seconds."""
+    options = {"method": "auto", "solver": "auto", "exact": "float", "tolerance": 1e-9}
+    question = Question.ask(network(n, n), (0, 1), keep=None, **options)
+    problem, rows = question.problem(), []
+    vectors = bw.regions.enumerate_regions(network(n), (0, 1), keep=("signs",)).signs
+    for signs in vectors:
+        best = np.inf
+        for _ in range(2):
+            start = time.process_time()
+            walk, found = question.walk(problem, signs), 0
+            while not walk.finished:
+                found += walk.advance(4096, 10**6).leaves
+            best = min(best, time.process_time() - start)
+        rows.append((signs.sum(), found, best))
+    on, regions, times = np.array(rows).T
+    return on, regions, times
+
+
+spread, largest, correlations = [], [], []
+for n in CELL_WIDTHS:
+    on, regions, times = cells(n)
+    spread.append((times.std() / times.mean(), regions.std() / regions.mean()))
+    largest.append((times.max() / times.sum(), regions.max() / regions.sum()))
+    correlations.append(np.corrcoef(on, np.log(regions))[0, 1])
+    print(
+        f"n = {n}: {len(on)} of {2**n} cells; correlation of units on and log regions "
+        f"{correlations[-1]:.3f}; deviation / mean of times {spread[-1][0]:.2f}, of regions "
+        f"{spread[-1][1]:.2f}; largest task {largest[-1][0]:.1e} of the time, {largest[-1][1]:.1e} "
+        f"of the regions; exp(-0.6445 n) = {np.exp(-0.6445 * n):.1e}"
+    )
 
 # %%
-# A thousand workers
+# More hidden layers
 # ------------------
-# Three ways to share out the same work: the first-layer cells dealt out beforehand, the same cells
-# handed to whoever is free, and tasks that split themselves, as ``workers=`` does. The first two
-# take the time of a cell as proportional to its regions, the third has recorded times. Shares of
-# tasks that split themselves have a fixed size, some hundredths of a second, and a task is known
-# only when another has left it: a question of seconds feeds a few dozen workers, one of hours feeds
-# them all.
+# Each layer cuts the cells of those before it once more. Widths are equal, so deeper networks have
+# more units; ``depth_and_slopes.py`` compares depths at a fixed number of them.
 
-with tempfile.TemporaryDirectory() as folder:
-    count = bw.regions.count_regions(network(n + 2), (0, 1), run_dir=f"{folder}/run")
-    with RunDirectory.open(f"{folder}/run") as run:
-        tasks = recorded(run.results())
-work = sum(task.seconds for task in tasks)
-report = bw.regions.enumerate_regions(network(n + 2), (0, 1), keep=("signs",))
-held = np.unique(report.signs[:, : n + 2], axis=0, return_counts=True)[1]
-cells = [TimedTask(str(i), work * size / held.sum()) for i, size in enumerate(held)]
-
-workers = np.unique(np.geomspace(1, 1000, 40).round().astype(int)).tolist()
-speed_ups = {
-    "dealt out beforehand": [simulate(cells, w, static=True).speed_up for w in workers],
-    "taken when free": [simulate(cells, w).speed_up for w in workers],
-    "splitting themselves": [simulate(tasks, w).speed_up for w in workers],
-}
-share = max(task.seconds for task in tasks) / work
-print(f"{len(tasks)} tasks that split themselves; the largest is 1/{1 / share:.0f} of the work")
-assert np.isclose(work, sum(task.seconds for task in merged(tasks)))
-for name, values in speed_ups.items():
-    picked = {w: f"{values[workers.index(w)]:.1f}" for w in (2, workers[20], workers[-1])}
-    print(f"{name}: {picked}")
+layers, rates = [], []
+for depth in DEPTHS:
+    count, took = timed(network(*[DEEP_WIDTH] * depth))
+    layers.append(count.layer_counts)
+    rates.append(took / count.total)
+    shown = " -> ".join(f"{c:,}" for c in count.layer_counts)
+    print(f"{depth} hidden layers of {DEEP_WIDTH}: {shown} cells, {1e6 * rates[-1]:.2f} us each")
 
 # %%
-fig, axes = plt.subplots(1, 3, figsize=(11, 3.4), layout="constrained")
-axes[0].plot(totals, seconds, "o")
-axes[0].plot([0, totals[-1]], [0, slope * totals[-1]], "-", color="0.6", zorder=0)
-axes[0].set(xlabel="regions", ylabel="seconds", title="Time is linear in regions")
-axes[1].plot(on, regions_of_cell, ".", alpha=0.4)
-axes[1].set(xlabel="first-layer units on", ylabel="regions in the cell", yscale="log")
-axes[1].set_title("Units on drive the work")
-for name, values in speed_ups.items():
-    axes[2].loglog(workers, values, label=name)
-axes[2].plot(workers, workers, ":", color="0.6")
-axes[2].set(xlabel="workers", ylabel="speed-up (simulated)", title="Sharing out")
-axes[2].legend(fontsize=8)
+fig, axes = plt.subplots(2, 3, figsize=(11, 6.6), layout="constrained")
+top, bottom = axes
+thousands = np.array(totals) / 1000
+top[0].plot(thousands, seconds, "o")
+top[0].plot([0, thousands[-1]], [0, slope * totals[-1]], "-", color="0.6", zorder=0)
+top[0].set(
+    xlabel="thousands of regions",
+    ylabel="seconds",
+    title=f"Time is linear in regions: R² = {r2:.4f}",
+)
+top[1].plot(on, regions, ".", alpha=0.4)
+top[1].set(xlabel="first-layer units on", ylabel="regions in the cell", yscale="log")
+top[1].set_title(f"Units on drive the work: r = {correlations[-1]:.3f}")
+top[2].hist(1e3 * times, bins=40)
+top[2].set(xlabel="milliseconds of a cell", ylabel="cells", title=f"Task times, n = {n}")
+bottom[0].plot(CELL_WIDTHS, [s[0] for s in spread], "o-", label="time")
+bottom[0].plot(CELL_WIDTHS, [s[1] for s in spread], "s-", label="regions")
+bottom[0].set(xlabel="width n", ylabel="deviation / mean", ylim=(0, None))
+bottom[0].set_title("Tasks are unequal")
+bottom[1].plot(CELL_WIDTHS, [s[0] for s in largest], "o-", label="time")
+bottom[1].plot(CELL_WIDTHS, [s[1] for s in largest], "s-", label="regions")
+bottom[1].plot(CELL_WIDTHS, np.exp(-0.6445 * np.array(CELL_WIDTHS)), "--", label="exp(-0.6445 n)")
+bottom[1].set(xlabel="width n", ylabel="share", yscale="log", title="The largest task")
+for counts in layers:
+    bottom[2].plot(range(1, len(counts) + 1), counts, "o-")
+bottom[2].set(xlabel="hidden layer", ylabel="cells", yscale="log", xticks=list(DEPTHS))
+bottom[2].set_title(f"784 inputs, layers of {DEEP_WIDTH}")
+for ax in bottom[:2]:
+    ax.legend(fontsize=8)
 plt.show()

@@ -1,0 +1,145 @@
+"""
+A thousand workers, simulated from recorded tasks
+=================================================
+
+Three ways to share out one enumeration: first-layer cells dealt out beforehand, the same cells
+handed to whoever is free, and tasks that split themselves, as ``workers=`` does. Every task is
+worked off in this process; its time is recorded, and schedules for 1 to 1000 workers are
+computed from the records. One and two workers are also measured. Run it with ``--full`` for a
+larger network.
+"""
+
+# %%
+# Record the tasks
+# ----------------
+# A simulated worker is as fast as this process, and nothing but tasks costs time: no start of
+# workers, no messages. That favours the larger numbers.
+
+from __future__ import annotations
+
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+import byways as bw
+from byways.regions._question import Question
+from byways.regions._work import whole, work
+from byways.runs._simulation import TimedTask, simulate
+
+FULL = "--full" in sys.argv
+N = 13 if FULL else 11
+SPLITS = (1, 2, 4, 8, 16, 32, 64, 250, 1000) if FULL else (1, 8, 64, 1000)
+
+rng = np.random.default_rng(N)
+
+
+def layer(inputs: int, outputs: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw a layer as a fresh ``torch.nn.Linear`` is drawn."""
+    bound = inputs**-0.5
+    weight = rng.uniform(-bound, bound, (outputs, inputs))
+    return weight, rng.uniform(-bound, bound, outputs)
+
+
+chain = bw.LayerChain.from_arrays([layer(784, N), layer(N, N), layer(N, 1)])
+options = {"method": "auto", "solver": "auto", "exact": "float", "tolerance": 1e-9}
+question = Question.ask(chain, (0, 1), keep=None, **options)
+problem = question.problem()
+
+
+def walked(prefix: np.ndarray) -> tuple[float, int]:
+    """Walk over a subtree; give processor time and regions."""
+    seconds = np.inf
+    for _ in range(2):
+        start, found = time.process_time(), 0
+        walk = question.walk(problem, prefix)
+        while not walk.finished:
+            found += walk.advance(4096, 10**6).leaves
+        seconds = min(seconds, time.process_time() - start)
+    return seconds, found
+
+
+def split(workers: int) -> list[TimedTask]:
+    """Work off the tasks that split themselves for a number of workers; the faster of two times."""
+    results, seconds = [], []
+    for _ in range(2):
+        waiting, results, times = [whole(None, None, workers)], [], []
+        while waiting:
+            start = time.process_time()
+            results.append(work(question, waiting.pop()))
+            times.append(time.process_time() - start)
+            waiting += reversed(results[-1].rest)
+        seconds.append(times)
+    return [
+        TimedTask(result.key, min(times), tuple(task.key for task in result.rest))
+        for result, *times in zip(results, *seconds, strict=True)
+    ]
+
+
+bw.regions.count_regions(chain, (0, 1), max_regions=5000)  # whatever is compiled on the way
+alone, total = walked(np.zeros(0, dtype=np.uint8))
+print(f"784-{N}-{N}: {total:,} regions in {alone:.2f} s, undivided")
+first = bw.regions.enumerate_regions(bw.LayerChain(chain.layers[:1]), (0, 1), keep=("signs",)).signs
+cells = [TimedTask(str(i), walked(signs)[0]) for i, signs in enumerate(first)]
+print(f"{len(cells)} first-layer cells: {sum(t.seconds for t in cells):.2f} s together")
+
+# %%
+# Tasks that know how many workers there are
+# ------------------------------------------
+# The more workers, the smaller the tasks: none shall be more than 1/(20 x workers) of the work.
+# That ends where a task is as short as the time that it takes to begin with one, about a
+# millisecond; a larger question then feeds more workers.
+
+own = {}
+for workers in SPLITS:
+    own[workers] = split(workers)
+    times = np.array([task.seconds for task in own[workers]])
+    print(
+        f"for {workers:4} workers: {len(times):5} tasks, {times.sum():.2f} s together; the largest "
+        f"is 1/{times.sum() / times.max():.0f} of them, wanted 1/{20 * workers}"
+    )
+
+# %%
+# Makespan and efficiency
+# -----------------------
+
+workers = sorted({*np.geomspace(1, 1000, 25).round().astype(int).tolist(), *SPLITS})
+ends = {
+    "dealt out beforehand": {w: simulate(cells, w, static=True).makespan for w in workers},
+    "taken when free": {w: simulate(cells, w).makespan for w in workers},
+    "splitting themselves": {w: simulate(own[w], w).makespan for w in SPLITS},
+}
+for name, made in ends.items():
+    shown = (f"{w}: {made[w]:.3f} s ({alone / w / made[w]:.0%})" for w in SPLITS)
+    print(f"{name}: makespan and efficiency for " + ", ".join(shown))
+
+# %%
+# Measured
+# --------
+# Threads here, because the kernels run without Python's lock; ``workers=2`` starts processes. The
+# first tasks, until about half a second is spent, are done by the caller alone.
+
+measured = {}
+for w in (1, 2):
+    seconds = []
+    for _ in range(2):
+        with ThreadPoolExecutor(w) as pool:
+            start = time.perf_counter()
+            bw.regions.count_regions(chain, (0, 1), executor=pool)
+            seconds.append(time.perf_counter() - start)
+    measured[w] = min(seconds)
+print(f"measured: {measured[1]:.2f} s, two workers {measured[1] / measured[2]:.2f} times faster")
+
+# %%
+fig, axes = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
+for name, made in ends.items():
+    axes[0].loglog(list(made), [alone / end for end in made.values()], ".-", label=name)
+    axes[1].semilogx(list(made), [alone / w / end for w, end in made.items()], ".-", label=name)
+axes[0].plot(list(measured), [measured[1] / s for s in measured.values()], "kx", label="measured")
+axes[0].plot(workers, workers, ":", color="0.6")
+axes[0].set(xlabel="workers", ylabel="speed-up", title=f"784-{N}-{N}, {alone:.2g} s of work")
+axes[1].set(xlabel="workers", ylabel="efficiency", ylim=(0, 1.05), title="Share of time on tasks")
+axes[0].legend(fontsize=8)
+plt.show()
