@@ -18,7 +18,16 @@ import numpy as np
 from _peers import lacking
 from _pruned import train_pruned
 from _ratio import Pace, Row, Side, compare, cpu_seconds, main, minima, missing, wall_seconds
-from _sparse_peers import Layers, OnnxDense, ScipyCsr, TorchCsr, TorchDense, fma_peak
+from _sparse_peers import (
+    Layers,
+    MklCsr,
+    OnnxDense,
+    ScipyCsr,
+    TorchCsr,
+    TorchDense,
+    fma_peak,
+    mkl_library,
+)
 from _sparse_policy import policy
 
 from byways.networks import as_chain
@@ -53,7 +62,7 @@ def batch(pace: Pace) -> Iterator[Row]:
         graph = random_sparse([_WIDTH] * 5, density)
         yield from _against(
             f"random 1024x4, density {density}, {rows} inputs", graph, rows, pace,
-            ("scipy", "torch csr", "torch dense", "onnxruntime dense"),
+            ("scipy", "torch csr", "sparse_dot_mkl", "torch dense", "onnxruntime dense"),
             {name: goal for (d, name), goal in goals.items() if d == density},
         )  # fmt: skip
 
@@ -198,6 +207,7 @@ def _against(
     makers: dict[str, tuple[Callable[[Layers], Any], str]] = {
         "scipy": (ScipyCsr, ""),
         "torch csr": (TorchCsr, lacking("torch")),
+        "sparse_dot_mkl": (MklCsr, lacking("sparse_dot_mkl") or ("" if mkl_library() else "mkl")),
         "torch dense": (TorchDense, lacking("torch")),
         "onnxruntime dense": (OnnxDense, lacking("onnx", "onnxruntime")),
     }
