@@ -111,8 +111,13 @@ def single(pace: Pace) -> Iterator[Row]:
     for density in (0.05,) if pace.quick else (0.01, 0.05, 0.2):
         graph = random_sparse([_WIDTH] * 5, density)
         yield from _against(
-            f"random 1024x4, density {density}, one input", graph, 1, pace, ("scipy", "torch csr"),
-            {"scipy": 1.3, "torch csr": 0.95},
+            f"random 1024x4, density {density}, one input, a fifth on", graph, 1, pace,
+            ("scipy", "torch csr"), {"scipy": 1.3, "torch csr": 0.95},
+        )  # fmt: skip
+        full = np.random.default_rng(0).normal(size=(1, _WIDTH)).astype(np.float32)
+        yield from _against(
+            f"random 1024x4, density {density}, one input without zeros", graph, full, pace,
+            ("scipy", "torch csr"), {"scipy": 1.3, "torch csr": 0.95},
         )  # fmt: skip
 
 
