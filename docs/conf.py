@@ -73,7 +73,7 @@ nitpick_ignore_regex = [
     # Our own short names for types, which stand in signatures and have no page.
     (
         r"py:.*",
-        r"(.*\.)?(Activation|Arrays|Bits|DTypeLike|Domain|Ints|Texts|JSON|Kind|Listener|Problem|Question|_[A-Z]\w*)",
+        r"(.*\.)?(Activation|Arrays|Bits|DTypeLike|Domain|Ints|Texts|JSON|Kind|Listener|Networks|Problem|Question|_[A-Z]\w*)",
     ),
 ]
 
@@ -101,7 +101,11 @@ GIVEN_BACK = (
     "byways.regions._region.Region",
     "byways.sparse_inference._cache.CacheReport",
     "byways.sparse_inference._compile.Explanation",
+    "byways.sparse_inference._environment.EdgeOrderVectorEnv",
+    "byways.sparse_inference._order_policy.OrderPolicy",
     "byways.sparse_inference._simulate.IOReport",
+    "byways.sparse_inference._training_report.TrainingOutcome",
+    "byways.sparse_inference._training_report.TrainingReport",
 )
 
 
