@@ -9,7 +9,15 @@ from numba import njit
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["borrowing", "borrowing_entry", "compiled", "entry", "inlined", "summing"]
+__all__ = [
+    "borrowing",
+    "borrowing_entry",
+    "comparing",
+    "compiled",
+    "entry",
+    "inlined",
+    "summing",
+]
 
 _F = TypeVar("_F", bound="Callable[..., Any]")
 
@@ -19,6 +27,7 @@ _INNER: dict[str, Any] = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrap
 # Numba counts references to each array that it takes out of a tuple, which cost kernels that are
 # handed tuples of arrays more than half of their time. What allocates nothing can do without.
 _BORROWED: dict[str, Any] = {"_nrt": False}
+_OWNED: dict[str, Any] = {"_nrt": True}  # said, for it is taken over from the caller otherwise
 
 
 def entry(function: _F) -> _F:
@@ -28,7 +37,7 @@ def entry(function: _F) -> _F:
 
 def compiled(function: _F) -> _F:
     """Compile what only kernels call: as ``entry``, without the costly wrapper for Python."""
-    return cast("_F", njit(**_INNER)(function))
+    return cast("_F", njit(**_INNER, **_OWNED)(function))
 
 
 def borrowing_entry(function: _F) -> _F:
@@ -37,7 +46,7 @@ def borrowing_entry(function: _F) -> _F:
 
 
 def borrowing(function: _F) -> _F:
-    """Compile as ``compiled`` what makes no arrays, neither itself nor in what it calls."""
+    """Compile as ``compiled`` what makes no arrays; what it calls may, if that is ``compiled``."""
     return cast("_F", njit(**_INNER, **_BORROWED)(function))
 
 
@@ -51,3 +60,8 @@ def summing(function: _F) -> _F:
     return cast(
         "_F", njit(fastmath={"reassoc", "contract", "nsz"}, **_INNER, **_BORROWED)(function)
     )
+
+
+def comparing(function: _F) -> _F:
+    """Compile as ``borrowing`` what meets no NaN, so that minima are taken of several numbers."""
+    return cast("_F", njit(fastmath={"nnan", "nsz"}, **_INNER, **_BORROWED)(function))

@@ -8,13 +8,18 @@ then its column stands for ``1 - s`` (bounded, sitting at its upper bound) or ``
 
 The row after the last basic one, number ``n``, is the *candidate*: a function whose sign on the
 cell is asked for. Moves change it along with the rest.
+
+Columns lie one after the other: ``t[slot, c, i]`` is the coefficient of row i in column c. Rows are
+many and columns few, so loops over rows take several numbers at a time; they run to a multiple of
+four, and what lies behind the candidate is not read. One more column, number ``d + 1``, holds each
+row's *ceiling*: the upper bound of its variable, or -1 if it has no bounds at all.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from byways.core.compiled import compiled
+from byways.core.compiled import borrowing, comparing, compiled
 
 __all__ = ["copy_dictionary", "descend", "express", "pivot", "prune", "ratio_test", "rebuild"]
 
@@ -23,30 +28,30 @@ SMALL = 1e-11
 _FEW_ROWS = 3  # times the dimension; measured for 4 to 8 coordinates
 
 
-@compiled
+@borrowing
 def express(rows, k, t, basic, nonbasic, flipped, slot, n, free):
     """Write a row over the coordinates as the candidate, a function of the nonbasic variables."""
     d = nonbasic.shape[1]
     for c in range(d + 1):
-        t[slot, n, c] = 0.0
-    t[slot, n, 0] = rows[k, 0]
+        t[slot, c, n] = 0.0
+    t[slot, 0, n] = rows[k, 0]
     for c in range(d):
         label = nonbasic[slot, c]
         if label >= d:
             continue
         a = rows[k, label + 1]
-        t[slot, n, c + 1] += -a if flipped[slot, c] else a
+        t[slot, c + 1, n] += -a if flipped[slot, c] else a
         if flipped[slot, c] and not free[label]:
-            t[slot, n, 0] += a
+            t[slot, 0, n] += a
     for i in range(n):
         label = basic[slot, i]
         if label < d and rows[k, label + 1] != 0.0:
             a = rows[k, label + 1]
             for c in range(d + 1):
-                t[slot, n, c] += a * t[slot, i, c]
+                t[slot, c, n] += a * t[slot, c, i]
 
 
-@compiled
+@comparing
 def ratio_test(t, basic, nonbasic, slot, n, column, free):
     """Find how far the variable of a column (from 1) can rise, and the row that stops it.
 
@@ -54,30 +59,27 @@ def ratio_test(t, basic, nonbasic, slot, n, column, free):
     together the one with the largest pivot is taken.
     """
     d = nonbasic.shape[1]
-    label = nonbasic[slot, column - 1]
+    label, top = nonbasic[slot, column - 1], d + 1
     step = 1.0 if label < d and not free[label] else np.inf
-    row, best = -1, 0.0
-    for i in range(n):
-        a = t[slot, i, column]
-        if -SMALL <= a <= SMALL:
-            continue
-        label = basic[slot, i]
-        if label < d:
-            if free[label]:
-                continue
-            room = t[slot, i, 0] if a < 0 else 1.0 - t[slot, i, 0]
-        elif a < 0:
-            room = t[slot, i, 0]
-        else:
-            continue
-        size = abs(a)
-        reach = max(room, 0.0) / size
-        if reach < step - 1e-14 or (reach <= step + 1e-14 and size > best and row >= 0):
-            step, row, best = min(reach, step), i, size
-    return step, row
+    nearest = np.inf
+    for i in range(np.uint64(n)):
+        a, value, ceiling = t[slot, column, i], t[slot, 0, i], t[slot, top, i]
+        room = max(value if a < 0.0 else ceiling - value, 0.0)
+        idle = (abs(a) <= SMALL) | (ceiling < 0.0)
+        nearest = min(nearest, np.inf if idle else room / abs(a))
+    if nearest >= step - 1e-14:
+        return step, -1
+    row, best = np.int64(-1), SMALL
+    limit = nearest * (1 + 4e-16) + 1e-14  # rounding must not miss the row
+    for i in range(np.uint64(n)):
+        a, value, ceiling = t[slot, column, i], t[slot, 0, i], t[slot, top, i]
+        room = max(value if a < 0.0 else ceiling - value, 0.0)
+        if room <= limit * abs(a) and abs(a) > best and ceiling > 0.0:
+            row, best = np.int64(i), abs(a)
+    return nearest, row
 
 
-@compiled
+@borrowing
 def pivot(t, basic, nonbasic, flipped, slot, n, row, column, free):
     """Exchange the basic variable of a row with the nonbasic one of a column (from 1).
 
@@ -88,78 +90,100 @@ def pivot(t, basic, nonbasic, flipped, slot, n, row, column, free):
     leaving, entering = basic[slot, row], nonbasic[slot, column - 1]
     was_flipped = flipped[slot, column - 1]
     flipped[slot, column - 1] = False
-    if leaving < d and not free[leaving] and t[slot, row, column] > 0:
+    if leaving < d and not free[leaving] and t[slot, column, row] > 0:
         for c in range(d + 1):
-            t[slot, row, c] = -t[slot, row, c]
-        t[slot, row, 0] += 1.0
+            t[slot, c, row] = -t[slot, c, row]
+        t[slot, 0, row] += 1.0
         flipped[slot, column - 1] = True
-    inverse = 1.0 / t[slot, row, column]
-    t[slot, row, column] = -1.0
+    inverse, rows = 1.0 / t[slot, column, row], np.uint64((n + 4) // 4 * 4)
     for c in range(d + 1):
-        t[slot, row, c] *= -inverse
-    for i in range(n + 1):
-        a = t[slot, i, column]
-        if i == row or a == 0.0:
+        factor = -inverse * t[slot, c, row]
+        if c == column:
             continue
-        t[slot, i, column] = 0.0
-        for c in range(d + 1):
-            t[slot, i, c] += a * t[slot, row, c]
+        for i in range(rows):
+            t[slot, c, i] += factor * t[slot, column, i]
+        t[slot, c, row] = factor
+    for i in range(rows):
+        t[slot, column, i] *= inverse
+    t[slot, column, row] = inverse
     if was_flipped:
         for c in range(d + 1):
-            t[slot, row, c] = -t[slot, row, c]
+            t[slot, c, row] = -t[slot, c, row]
         if not free[entering]:
-            t[slot, row, 0] += 1.0
+            t[slot, 0, row] += 1.0
     basic[slot, row], nonbasic[slot, column - 1] = entering, leaving
+    t[slot, d + 1, row] = ceiling_of(entering, d, free)
 
 
-@compiled
+@borrowing
+def ceiling_of(label, d, free):
+    """Give the upper bound of a basic variable, -1 for one without any bounds."""
+    if label >= d:
+        return np.inf
+    return -1.0 if free[label] else 1.0
+
+
+@borrowing
 def flip(t, nonbasic, flipped, slot, n, column, free):
     """Send a nonbasic coordinate to its other bound, or turn a free one round."""
     bounded = not free[nonbasic[slot, column - 1]]
-    for i in range(n + 1):
+    for i in range(np.uint64(n + 1)):
         if bounded:
-            t[slot, i, 0] += t[slot, i, column]
-        t[slot, i, column] = -t[slot, i, column]
+            t[slot, 0, i] += t[slot, column, i]
+        t[slot, column, i] = -t[slot, column, i]
     flipped[slot, column - 1] = not flipped[slot, column - 1]
 
 
-@compiled
-def _entering(t, nonbasic, slot, n, free, smallest_label):
-    """Choose a column along which the candidate falls: the steepest, or Bland's, or 0."""
+@borrowing
+def _steepest(t, nonbasic, slot, n, free):
+    """Choose the column along which the candidate falls most steeply, or 0."""
     d = nonbasic.shape[1]
-    column, best = 0, SMALL
+    column, least, endless = np.uint64(0), -SMALL, False
+    for k in range(free.size):
+        endless |= free[k]
+    for c in range(np.uint64(1), np.uint64(d + 1)):
+        slope = t[slot, c, n]
+        if endless:
+            label = nonbasic[slot, c - np.uint64(1)]
+            slope = -abs(slope) if label < d and free[label] else slope
+        # Selected without a branch: which column wins is hard to foresee.
+        column, least = np.uint64(c) if slope < least else column, min(slope, least)
+    return np.int64(column)
+
+
+@borrowing
+def _smallest_label(t, nonbasic, slot, n, free):
+    """Choose the column of the smallest label along which the candidate falls, or 0: Bland's."""
+    d, column = nonbasic.shape[1], 0
     for c in range(1, d + 1):
-        fall = -t[slot, n, c]
-        label = nonbasic[slot, c - 1]
-        if fall < 0 and label < d and free[label]:
-            fall = -fall
-        if fall <= SMALL:
-            continue
-        if smallest_label:
-            if column == 0 or label < nonbasic[slot, column - 1]:
-                column = c
-        elif fall > best:
-            column, best = c, fall
+        slope, label = t[slot, c, n], nonbasic[slot, c - 1]
+        if label < d and free[label]:
+            slope = -abs(slope)
+        if slope < -SMALL and (column == 0 or label < nonbasic[slot, column - 1]):
+            column = c
     return column
 
 
-@compiled
+@borrowing
 def descend(t, basic, nonbasic, flipped, slot, n, free, tolerance):
     """Lower the candidate by the simplex method until an edge leads below ``-tolerance``.
 
     Returns ``(column, pivots)``: the column of that edge; 0 if the candidate is nowhere lower on
     the cell, its coefficients then being the Farkas multipliers; -1 if the method did not end.
     """
-    patience = 20 + 4 * (t.shape[2] + n)
+    patience = 20 + 4 * (t.shape[1] - 1 + n)
     pivots = 0
     while True:
-        column = _entering(t, nonbasic, slot, n, free, pivots > patience)
+        if pivots > patience:
+            column = _smallest_label(t, nonbasic, slot, n, free)
+        else:
+            column = _steepest(t, nonbasic, slot, n, free)
         if column == 0:
             return 0, pivots
-        if t[slot, n, column] > 0:
+        if t[slot, column, n] > 0:
             flip(t, nonbasic, flipped, slot, n, column, free)
         step, row = ratio_test(t, basic, nonbasic, slot, n, column, free)
-        if t[slot, n, 0] + t[slot, n, column] * step < -tolerance:
+        if t[slot, 0, n] + t[slot, column, n] * step < -tolerance:
             return column, pivots
         if row < 0:
             flip(t, nonbasic, flipped, slot, n, column, free)
@@ -170,31 +194,33 @@ def descend(t, basic, nonbasic, flipped, slot, n, free, tolerance):
             return -1, pivots
 
 
-@compiled
+@borrowing
 def copy_dictionary(t, basic, nonbasic, flipped, source, target, n):
     """Copy ``n + 1`` rows and all labels from one slot to another."""
     d = nonbasic.shape[1]
-    for i in range(n + 1):
-        for c in range(d + 1):
-            t[target, i, c] = t[source, i, c]
+    rows = np.uint64((n + 4) // 4 * 4)
+    for c in range(d + 2):
+        for i in range(rows):
+            t[target, c, i] = t[source, c, i]
+    for i in range(np.uint64(n + 1)):
         basic[target, i] = basic[source, i]
     for c in range(d):
         nonbasic[target, c] = nonbasic[source, c]
         flipped[target, c] = flipped[source, c]
 
 
-@compiled
+@borrowing
 def _can_bind(t, nonbasic, slot, row, free):
     """Tell whether a slack can reach 0 anywhere in the dictionary's cone."""
     d = nonbasic.shape[1]
     for c in range(1, d + 1):
         label = nonbasic[slot, c - 1]
-        if t[slot, row, c] < -SMALL or (t[slot, row, c] > SMALL and label < d and free[label]):
+        if t[slot, c, row] < -SMALL or (t[slot, c, row] > SMALL and label < d and free[label]):
             return True
     return False
 
 
-@compiled
+@borrowing
 def prune(t, basic, nonbasic, slot, n, free):
     """Drop the slacks that cannot reach 0 in the dictionary's cone; return the rows left.
 
@@ -208,8 +234,8 @@ def prune(t, basic, nonbasic, slot, n, free):
         if basic[slot, i] >= d and not _can_bind(t, nonbasic, slot, i, free):
             continue
         basic[slot, m] = basic[slot, i]
-        for c in range(d + 1):
-            t[slot, m, c] = t[slot, i, c]
+        for c in range(d + 2):
+            t[slot, c, m] = t[slot, c, i]
         m += 1
     return m
 
@@ -234,16 +260,18 @@ def rebuild(t, basic, nonbasic, flipped, slot, n, free, rows, bits):
     _solve_for(coordinates, unknowns, t, nonbasic, flipped, slot, free, rows, bits)
     for i in range(unknowns):
         basic[slot, i] = coordinates[i]
+        t[slot, d + 1, i] = ceiling_of(coordinates[i], d, free)
     m = unknowns
     for i in range(kept):
         k = slacks[i] - d
         express(rows, k, t, basic, nonbasic, flipped, slot, m, free)
         if not bits[k]:
             for c in range(d + 1):
-                t[slot, m, c] = -t[slot, m, c]
+                t[slot, c, m] = -t[slot, c, m]
         if _can_bind(t, nonbasic, slot, m, free):
-            t[slot, m, 0] = max(t[slot, m, 0], 0.0)
+            t[slot, 0, m] = max(t[slot, 0, m], 0.0)
             basic[slot, m] = slacks[i]
+            t[slot, d + 1, m] = np.inf
             m += 1
     return m
 
@@ -278,10 +306,10 @@ def _solve_for(coordinates, unknowns, t, nonbasic, flipped, slot, free, rows, bi
     _eliminate(system, unknowns)
     for j in range(unknowns):
         for c in range(d + 1):
-            t[slot, j, c] = system[j, unknowns + c]
+            t[slot, c, j] = system[j, unknowns + c]
 
 
-@compiled
+@borrowing
 def _eliminate(system, unknowns):
     """Solve ``[A | B]`` in place by Gauss-Jordan elimination with row exchanges."""
     columns = system.shape[1]

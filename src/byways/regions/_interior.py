@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from byways.core.compiled import compiled
+from byways.core.compiled import borrowing, compiled
 from byways.regions._dictionary import descend, ratio_test
 
 __all__ = ["interior_point"]
@@ -39,7 +39,7 @@ def interior_point(t, basic, nonbasic, flipped, slot, n, free, tolerance, points
         points[at, c] /= count + 1
 
 
-@compiled
+@borrowing
 def _tight_constraints(t, basic, nonbasic, flipped, slot, n, free, shares, tolerance, tight):
     """List the constraints whose slack is at most the tolerance, as ``2 label + side``.
 
@@ -60,9 +60,9 @@ def _tight_constraints(t, basic, nonbasic, flipped, slot, n, free, shares, toler
         label = basic[slot, i]
         if label < d and free[label]:
             continue
-        value = t[slot, i, 0]
+        value = t[slot, 0, i]
         for c in range(1, d + 1):
-            value += t[slot, i, c] * shares[c]
+            value += t[slot, c, i] * shares[c]
         if value <= tolerance:
             tight[count] = 2 * label
             count += 1
@@ -72,22 +72,22 @@ def _tight_constraints(t, basic, nonbasic, flipped, slot, n, free, shares, toler
     return count
 
 
-@compiled
+@borrowing
 def _away_from(t, basic, nonbasic, flipped, slot, n, free, constraint, tolerance, shares, point):
     """Write a point of the cell into ``point`` where one constraint is not tight."""
     d = nonbasic.shape[1]
     label, upper = constraint // 2, constraint % 2 == 1
     sign = 1.0 if upper else -1.0
     for c in range(d + 1):
-        t[slot, n, c] = 0.0
+        t[slot, c, n] = 0.0
     for i in range(n):
         if basic[slot, i] == label:
             for c in range(d + 1):
-                t[slot, n, c] = sign * t[slot, i, c]
+                t[slot, c, n] = sign * t[slot, c, i]
     for c in range(d):
         if nonbasic[slot, c] == label:
-            t[slot, n, c + 1] = -sign if flipped[slot, c] else sign
-    t[slot, n, 0] = 0.0  # the vertex may have moved away already, which does no harm
+            t[slot, c + 1, n] = -sign if flipped[slot, c] else sign
+    t[slot, 0, n] = 0.0  # the vertex may have moved away already, which does no harm
     column, _ = descend(t, basic, nonbasic, flipped, slot, n, free, tolerance)
     for c in range(d + 1):
         shares[c] = 0.0
@@ -97,7 +97,7 @@ def _away_from(t, basic, nonbasic, flipped, slot, n, free, constraint, tolerance
     _evaluate(t, basic, nonbasic, flipped, slot, n, free, shares, point)
 
 
-@compiled
+@borrowing
 def _evaluate(t, basic, nonbasic, flipped, slot, n, free, shares, point):
     """Turn values of the nonbasic variables into coordinates."""
     d = nonbasic.shape[1]
@@ -110,7 +110,7 @@ def _evaluate(t, basic, nonbasic, flipped, slot, n, free, shares, point):
             point[label] = value
     for i in range(n):
         if basic[slot, i] < d:
-            value = t[slot, i, 0]
+            value = t[slot, 0, i]
             for c in range(1, d + 1):
-                value += t[slot, i, c] * shares[c]
+                value += t[slot, c, i] * shares[c]
             point[basic[slot, i]] = value

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from byways.core.compiled import compiled, entry, inlined
+from byways.core.compiled import borrowing, borrowing_entry, inlined
 from byways.regions._dictionary import (
     copy_dictionary,
     descend,
@@ -134,7 +134,7 @@ class SimplexWalk:
 
 
 # sizes: kernel, the loop that unpacks both tuples once, because handing them over costs a test
-@entry
+@borrowing_entry
 def _advance(net, tree, words, points, leaves, work, tolerance):
     """Visit nodes until a limit is reached; return the number of leaves met."""
     t, basic, nonbasic, flipped, frame = tree.t, tree.basic, tree.nonbasic, tree.flipped, tree.frame
@@ -194,7 +194,7 @@ def _advance(net, tree, words, points, leaves, work, tolerance):
     return found
 
 
-@compiled
+@borrowing
 def _take_pending(cursor, stack, frame, bits):
     """Make the youngest pending dictionary the current one."""
     if cursor[PENDING] == 0:
@@ -206,7 +206,7 @@ def _take_pending(cursor, stack, frame, bits):
     return True
 
 
-@compiled
+@borrowing
 def _leave(cursor, stack, explored, mass, slot):
     """Give the current dictionary back; its share of the tree is done."""
     explored[0] += mass
@@ -232,7 +232,7 @@ def arrive(net, tree, slot):
                 cursor[AMBIGUOUS] += doubts
 
 
-@compiled
+@borrowing
 def _write_word(words, at, bits, m, end):
     for i in range(m, end):
         if bits[i]:
@@ -240,33 +240,33 @@ def _write_word(words, at, bits, m, end):
             words[at, k >> 6] |= np.uint64(1) << np.uint64(63 - (k & 63))
 
 
-@compiled
+@borrowing
 def _negate(t, slot, n):
-    for c in range(t.shape[2]):
-        t[slot, n, c] = -t[slot, n, c]
+    for c in range(t.shape[1] - 1):
+        t[slot, c, n] = -t[slot, c, n]
 
 
-@compiled
+@borrowing
 def _append(t, basic, frame, slot, label):
     """Keep the candidate as a slack; it is not negative here."""
     n = frame[slot, SIZE]
     basic[slot, n] = label
-    t[slot, n, 0] = max(t[slot, n, 0], 0.0)
+    t[slot, 0, n], t[slot, t.shape[1] - 1, n] = max(t[slot, 0, n], 0.0), np.inf
     frame[slot, SIZE] = n + 1
 
 
-@compiled
+@borrowing
 def _cross(t, basic, nonbasic, flipped, frame, slot, column, label, free):
     """Follow an edge through the candidate's zero and make its far side the cell."""
     n = frame[slot, SIZE]
-    t[slot, n, 0] = max(t[slot, n, 0], 0.0)  # the vertex may lie beyond zero by a rounding
+    t[slot, 0, n] = max(t[slot, 0, n], 0.0)  # the vertex may lie beyond zero by a rounding
     _negate(t, slot, n)
     basic[slot, n] = label
     pivot(t, basic, nonbasic, flipped, slot, n, n, column, free)
     frame[slot, SIZE] = n + 1
 
 
-@compiled
+@borrowing
 def follow(free, tree, slot, k, tolerance):
     """Go to the given side of a constraint; False if that side of the cell is empty."""
     t, basic, nonbasic, flipped, frame = tree.t, tree.basic, tree.nonbasic, tree.flipped, tree.frame
@@ -280,7 +280,7 @@ def follow(free, tree, slot, k, tolerance):
     express(rows, k, t, basic, nonbasic, flipped, slot, n, free)
     if not tree.bits[k]:
         _negate(t, slot, n)
-    if t[slot, n, 0] > tolerance:
+    if t[slot, 0, n] > tolerance:
         _append(t, basic, frame, slot, d + k)
         return True
     _negate(t, slot, n)
@@ -294,7 +294,7 @@ def follow(free, tree, slot, k, tolerance):
     return True
 
 
-@compiled
+@borrowing
 def _survey(
     t, basic, nonbasic, flipped, slot, n, free, rows, settled, cursor, start, end, tolerance
 ):
@@ -309,7 +309,7 @@ def _survey(
             continue
         cursor[NODES] += 1
         express(rows, k, t, basic, nonbasic, flipped, slot, n, free)
-        value = t[slot, n, 0]
+        value = t[slot, 0, n]
         if abs(value) <= tolerance:
             continue
         if value < 0:
@@ -321,7 +321,7 @@ def _survey(
             settled[k] = value > 0
 
 
-@compiled
+@borrowing
 def _pass_by(
     t,
     basic,
@@ -353,7 +353,7 @@ def _pass_by(
             continue
         cursor[NODES] += 1
         express(rows, k, t, basic, nonbasic, flipped, slot, n, free)
-        value = t[slot, n, 0]
+        value = t[slot, 0, n]
         if abs(value) <= tolerance:
             return k, 0
         bits[k] = value > 0
@@ -368,20 +368,20 @@ def _pass_by(
     return k, 0
 
 
-@compiled
+@borrowing
 def _doubtful(t, slot, n, column, tolerance):
     """Tell whether "nowhere negative" rests on a number that might be rounding."""
-    value = t[slot, n, 0]
+    value = t[slot, 0, n]
     if column < 0 or (value != 0.0 and abs(value) <= tolerance):
         return True
     if value <= tolerance:  # a negative coefficient that was taken for rounding might be real
-        for c in range(1, t.shape[2]):
-            if t[slot, n, c] < 0.0:
+        for c in range(1, t.shape[1] - 1):
+            if t[slot, c, n] < 0.0:
                 return True
     return False
 
 
-@compiled
+@borrowing
 def _branch_at_zero(
     t, basic, nonbasic, flipped, frame, mass, stack, cursor, slot, k, free, tolerance
 ):
@@ -408,7 +408,7 @@ def _branch_at_zero(
     return above > 0
 
 
-@compiled
+@borrowing
 def _push_far_side(
     t, basic, nonbasic, flipped, frame, mass, stack, cursor, slot, column, k, bit, free
 ):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from byways.core.compiled import compiled, entry
+from byways.core.compiled import borrowing, borrowing_entry
 from byways.regions._dictionary import copy_dictionary, descend, express, pivot, ratio_test
 from byways.regions._engine import Order
 from byways.regions._net import Net
@@ -70,7 +70,7 @@ def minima(problem: Problem, bits: Bits, rows: Array, tolerance: float) -> tuple
     return values * scale, places
 
 
-@compiled
+@borrowing
 def _visit(net, tree, bits, tolerance):
     """Rebuild the dictionary of a region in slot 0; False if the region is not there."""
     m, d = net.domain_rows.shape[0], tree.nonbasic.shape[1]
@@ -90,7 +90,7 @@ def _visit(net, tree, bits, tolerance):
             return False
 
 
-@entry
+@borrowing_entry
 def _facets(net, tree, bits, tolerance, result, plain):
     m, d = net.domain_rows.shape[0], tree.nonbasic.shape[1]
     for i in range(bits.shape[0]):
@@ -107,7 +107,7 @@ def _facets(net, tree, bits, tolerance, result, plain):
                 result[i, label - d - m] = 1
 
 
-@compiled
+@borrowing
 def _rows_differ(rows, first):
     """Tell whether no two rows are equal or opposite, and none is zero."""
     for k in range(first, rows.shape[0]):
@@ -120,7 +120,7 @@ def _rows_differ(rows, first):
     return True
 
 
-@compiled
+@borrowing
 def _size(rows, k, start):
     size = 0.0
     for c in range(start, rows.shape[1]):
@@ -128,7 +128,7 @@ def _size(rows, k, start):
     return size
 
 
-@compiled
+@borrowing
 def _coincide(rows, k, other):
     """Tell whether two rows are equal or opposite."""
     same, opposite = True, True
@@ -140,7 +140,7 @@ def _coincide(rows, k, other):
     return True
 
 
-@compiled
+@borrowing
 def _bounds_cell(net, tree, label, tolerance):
     """Tell whether the cell grows when a slack may become negative; works on a copy in slot 1."""
     d, n = tree.nonbasic.shape[1], tree.frame[0, SIZE]
@@ -155,17 +155,17 @@ def _bounds_cell(net, tree, label, tolerance):
     for r in range(n):
         if basic[1, r] == label:
             last = n - 1  # the slack's row becomes the candidate and stops being a constraint
-            for c in range(d + 1):
-                value = t[1, r, c]
-                t[1, r, c] = t[1, last, c]
-                t[1, last, c] = value
+            for c in range(d + 2):
+                value = t[1, c, r]
+                t[1, c, r] = t[1, c, last]
+                t[1, c, last] = value
             basic[1, r] = basic[1, last]
             column, _ = descend(t, basic, nonbasic, flipped, 1, last, net.free, tolerance)
             return column > 0
     return False
 
 
-@entry
+@borrowing_entry
 def _minima(net, tree, bits, rows, tolerance, values, places):
     d = tree.nonbasic.shape[1]
     t, basic, nonbasic, flipped = tree.t, tree.basic, tree.nonbasic, tree.flipped
@@ -176,11 +176,11 @@ def _minima(net, tree, bits, rows, tolerance, values, places):
         n = tree.frame[0, SIZE]
         express(rows, i, t, basic, nonbasic, flipped, 0, n, net.free)
         column, _ = descend(t, basic, nonbasic, flipped, 0, n, net.free, _UNBOUNDED)
-        values[i] = -np.inf if column > 0 else t[0, n, 0]
+        values[i] = -np.inf if column > 0 else t[0, 0, n]
         for c in range(d):
             label = nonbasic[0, c]
             if label < d:
                 places[i, label] = 1.0 if flipped[0, c] and not net.free[label] else 0.0
         for r in range(n):
             if basic[0, r] < d:
-                places[i, basic[0, r]] = t[0, r, 0]
+                places[i, basic[0, r]] = t[0, 0, r]

@@ -31,7 +31,7 @@ class Tree(NamedTuple):
     number of its next constraint, the side it took of the one before, and the pivots behind it.
     """
 
-    t: Array  # (slots, constraints + 2, d + 1)
+    t: Array  # (slots, d + 2, constraints + 2 or more), see _dictionary
     basic: Ints
     nonbasic: Ints
     flipped: NDArray[np.bool_]
@@ -64,9 +64,9 @@ def plant(problem: Problem, order: Order) -> Tree:
     stack[UNUSED] = np.arange(slots - 1, -1, -1)
     nonbasic = np.empty((slots, d), dtype=np.int64)
     nonbasic[0] = np.arange(d)
-    # np.empty commits memory only where it is written: deep slots cost nothing until reached.
+    # np.zeros commits memory only where it is written: deep slots cost nothing until reached.
     return Tree(
-        t=np.empty((slots, slots + 1, d + 1)),
+        t=np.zeros((slots, d + 2, (slots + 8) // 8 * 8)),
         basic=np.empty((slots, slots + 1), dtype=np.int64),
         nonbasic=nonbasic,
         flipped=np.zeros((slots, d), dtype=np.bool_),
