@@ -37,6 +37,7 @@ __all__ = [
     "minimize",
     "ranks",
     "to_domain_coordinates",
+    "to_domain_points",
 ]
 
 _REGIONS_AT_ONCE = 4_096
@@ -92,7 +93,7 @@ def corners(report: RegionReport, k: int) -> Array:
     problem = report.problem
     rows, _ = _geometry.all_rows(problem, report.bits_of(k))
     found = _geometry.vertices(problem, rows, report.inner_point(k))
-    return _embed_domain(report.question.domain, found)
+    return to_domain_points(report.question.domain, found)
 
 
 def is_bounded(report: RegionReport, k: int) -> bool:
@@ -228,7 +229,7 @@ def decision_boundary(report: RegionReport) -> Array:
     require_plane(report)
     local = report.network.local_map(report.signs, before=problem.embed)
     segments = boundary_segments(polygons(problem, report.words), local.weight, local.bias)
-    return _embed_domain(report.question.domain, segments)
+    return to_domain_points(report.question.domain, segments)
 
 
 def require_plane(report: RegionReport) -> None:
@@ -249,7 +250,7 @@ def _chunks(report: RegionReport) -> Iterator[tuple[NDArray[np.uint8], NDArray[n
         yield bits, problem.segments(bits)
 
 
-def _embed_domain(domain: Domain, points: Array) -> Array:
+def to_domain_points(domain: Domain, points: Array) -> Array:
     """Turn engine coordinates into the domain's own."""
     if isinstance(domain, WholeSpace):
         return points

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
     from byways.core.chain import LayerChain
+    from byways.regions._facets import Facet
     from byways.regions._gather import Answer
     from byways.regions._problem import Problem
 
@@ -352,6 +353,17 @@ class RegionReport(Report):
             DomainError: If the domain does not have two dimensions.
         """
         return _analysis.decision_boundary(self)
+
+    def decision_facets(self) -> Iterator[Facet]:
+        """Give the decision boundary's flat pieces, in any number of dimensions, region by region.
+
+        A piece is where two outputs tie and the others are smaller (with one output, where it is
+        zero) inside a region; each has inequalities, a point, ``vertices()`` and ``area()``. Ties
+        along the border between regions are not given. Cost: a linear program per region and pair.
+        """
+        from byways.regions._facets import decision_facets
+
+        return decision_facets(self)
 
     def rows(self) -> list[dict[str, Any]]:
         """Give one row per region: its segments as text, active units, and the rank of its map."""

@@ -1,0 +1,124 @@
+"""Where two outputs of a network tie, in any number of dimensions, region by region."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from byways.regions import _analysis, _geometry
+from byways.regions._feasibility import deepest_point
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from byways.regions._report import RegionReport
+
+    Array = NDArray[np.float64]
+
+__all__ = ["Facet", "decision_facets"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Facet:
+    """A flat piece of the decision boundary: a region intersected with a hyperplane.
+
+    Attributes:
+        region: Number of the region.
+        outputs: The two outputs that tie there, the others being smaller; ``(0, 0)`` where the only
+            output is zero.
+        normal: Unit normal of the hyperplane ``normal . x = offset``, in the domain's coordinates,
+            pointing to where the second output is larger (the only output is positive).
+        offset: See ``normal``.
+        A: With ``b``: the facet's inequalities ``A x <= b``, besides the hyperplane.
+        b: See ``A``.
+        point: A point in the facet's relative interior, as far as can be from its borders.
+    """
+
+    region: int
+    outputs: tuple[int, int]
+    normal: Array
+    offset: float
+    A: Array
+    b: Array
+    point: Array
+
+    def vertices(self) -> Array:
+        """List the facet's corners, shape ``(v, n)``; for bounded facets of few dimensions."""
+        from scipy.spatial import HalfspaceIntersection
+
+        basis = self._basis()
+        rows, gaps = self.A @ basis, self.b - self.A @ self.point
+        size = np.linalg.norm(rows, axis=1)
+        rows, gaps = rows[size > 1e-12], gaps[size > 1e-12]
+        if basis.shape[1] == 0:
+            return self.point[None]
+        if basis.shape[1] == 1:
+            ends = gaps / rows[:, 0]
+            along = np.array([[ends[rows[:, 0] < 0].max()], [ends[rows[:, 0] > 0].min()]])
+        else:
+            halfspaces = np.column_stack([rows, -gaps])
+            found = HalfspaceIntersection(halfspaces, np.zeros(basis.shape[1])).intersections
+            along = found[np.unique(np.round(found, 10), axis=0, return_index=True)[1]]
+        corners: Array = self.point + along @ basis.T
+        return corners
+
+    def area(self) -> float:
+        """Give the facet's volume in its own dimensions: 1 for a point, a length, an area."""
+        basis = self._basis()
+        if basis.shape[1] == 0:
+            return 1.0
+        return _geometry.volume_and_centroid((self.vertices() - self.point) @ basis)[0]
+
+    def _basis(self) -> Array:
+        """Give orthonormal directions along the facet, sides of the domain that are flat left out."""
+        axes = np.flatnonzero((self.A != 0).any(axis=0) | (self.normal != 0))
+        basis = np.zeros((len(self.normal), len(axes) - 1))
+        basis[axes] = np.linalg.svd(self.normal[None, axes])[2][1:].T
+        return basis
+
+
+def decision_facets(report: RegionReport) -> Iterator[Facet]:
+    """Give the facets of the decision boundary, region by region."""
+    problem, domain = report.problem, report.question.domain
+    tolerance = report.question.tolerance
+    for k in range(len(report)):
+        local = report.network.local_map(report.signs_of([k])[0], before=problem.embed)
+        values = np.column_stack([local.bias, local.weight])
+        rows, _ = _geometry.all_rows(problem, report.bits_of(k))
+        for outputs, tie, lead in _ties(values):
+            size = float(np.linalg.norm(tie[1:]))
+            if size <= 1e-12 * max(float(np.abs(values).max()), 1e-300):
+                continue  # the same function on the whole region: no facet of its own
+            on, inside = tie / size, np.concatenate([rows, _unit(lead)])
+            depth = deepest_point(
+                inside, np.vstack([on, -on]), np.ones(problem.dim, dtype=bool), box=False
+            )
+            if depth.margin <= tolerance:
+                continue
+            A, b = _analysis.to_domain_coordinates(domain, inside)
+            normal, offset = _analysis.to_domain_coordinates(domain, on[None])
+            place = _analysis.to_domain_points(domain, depth.point)
+            yield Facet(k, outputs, -normal[0], -float(offset[0]), A, b, place)
+
+
+def _ties(values: Array) -> Iterator[tuple[tuple[int, int], Array, Array]]:
+    """Give pairs of outputs, their difference, and what has to be positive for them to lead."""
+    if len(values) == 1:
+        yield (0, 0), values[0], np.zeros((0, values.shape[1]))
+    for i, j in combinations(range(len(values)), 2):
+        others = np.delete(np.arange(len(values)), [i, j])
+        yield (i, j), values[j] - values[i], values[i] - values[others]
+
+
+def _unit(rows: Array) -> Array:
+    """Give rows of unit gradient; constants that hold everywhere are left out."""
+    size = np.linalg.norm(rows[:, 1:], axis=1)
+    flat = size <= 1e-12
+    kept = ~(flat & (rows[:, 0] > 0))
+    scaled: Array = rows[kept] / np.where(flat, 1.0, size)[kept, None]
+    return scaled
