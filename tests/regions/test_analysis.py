@@ -98,6 +98,13 @@ class TestAdjacency:
         found = enumerate_regions(chain, (-1, 1)).adjacency()
         assert np.array_equal(found.toarray(), adjacency_of_polygons(chain))
 
+    def test_the_graph_has_the_same_edges(self) -> None:
+        chain = random_network((2, 6, 4), rng=2)
+        graph = enumerate_regions(chain, (-1, 1)).graph()
+        expected = {(int(i), int(j)) for i, j in np.argwhere(adjacency_of_polygons(chain)) if i < j}
+        assert {(min(edge), max(edge)) for edge in graph.edges} == expected
+        assert len(expected) > 20
+
     @pytest.mark.parametrize("seed", [0, 1])
     def test_neighbours_in_space_by_linear_programs(self, seed: int) -> None:
         chain = random_network([3, 3, 2, 1], rng=seed)

@@ -75,7 +75,7 @@ class Facet:
         return _geometry.volume_and_centroid((self.vertices() - self.point) @ basis)[0]
 
     def _basis(self) -> Array:
-        """Give orthonormal directions along the facet, sides of the domain that are flat left out."""
+        """Give orthonormal directions along the facet, without flat sides of the domain."""
         axes = np.flatnonzero((self.A != 0).any(axis=0) | (self.normal != 0))
         basis = np.zeros((len(self.normal), len(axes) - 1))
         basis[axes] = np.linalg.svd(self.normal[None, axes])[2][1:].T

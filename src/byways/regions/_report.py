@@ -14,6 +14,7 @@ import numpy as np
 
 from byways.core.affine import Affine
 from byways.core.files import read_npz, write_npz
+from byways.core.optional import require
 from byways.core.reports import Report
 from byways.regions import _analysis, _geometry
 from byways.regions._array_files import blocks
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    import networkx
     from matplotlib.axes import Axes
     from numpy.typing import ArrayLike, NDArray
     from scipy.sparse import csr_array
@@ -280,6 +282,18 @@ class RegionReport(Report):
         program per facet.
         """
         return _analysis.adjacency(self)
+
+    def graph(self) -> networkx.Graph[int]:
+        """Give the same neighbours as a NetworkX graph, whose nodes are the regions' numbers.
+
+        Raises:
+            MissingDependencyError: If NetworkX is not installed.
+        """
+        nx = require("networkx", extra="graph", purpose="A report's graph()")
+        result: networkx.Graph[int] = nx.from_scipy_sparse_array(
+            self.adjacency(), edge_attribute=None
+        )
+        return result
 
     def distinct_maps(
         self, tolerance: float = 1e-9, *, connected: bool = False
