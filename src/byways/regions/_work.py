@@ -44,8 +44,9 @@ _SMALL_WORK = {"lp": 2_000, "simplex": 2_000_000, "vertices": 3_000_000, "wide":
 # A share is this part of that, or of what the whole is expected to be, whichever is more: then
 # for few workers the largest task of a question that is just large enough is below 1/(20 x workers)
 # of the work. Wide questions are many times as large as that before a second has passed, and to
-# begin with a task costs more there. Expectations from first paths were up to 10 times too high.
-_SHARES = {"simplex": 64, "vertices": 64, "wide": 26}
+# begin with a task costs more there, as it does for the corners of planes cut by many units.
+# Expectations from first paths were up to 10 times too high.
+_SHARES = {"simplex": 64, "vertices": 16, "wide": 26}
 _EXPECTED_SHARES = 1_000
 _FEW_WORKERS = 4  # the more there are beyond these, the smaller are shares
 _LEAST = 450  # a share is no smaller part than this: to begin with a task takes as long
