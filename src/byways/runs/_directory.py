@@ -214,7 +214,10 @@ class RunDirectory:
 
     @property
     def seals(self) -> RunSeals:
-        """The seals of the run."""
+        """The seals of the run.
+
+        :meta private:
+        """
         return self._seals
 
     @property
