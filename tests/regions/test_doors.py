@@ -179,7 +179,7 @@ def test_workers_load_no_torch() -> None:
         "import multiprocessing, sys\n"
         "from concurrent.futures import ProcessPoolExecutor\n"
         "from byways.regions import _work, enumerate_regions\n"
-        "_work._SMALL_LEAVES = 1; _work._SMALL_WORK = dict.fromkeys(('lp',), 1)\n"
+        "_work._SMALL_LEAVES = _work._FEW_PROGRAMS = 1; _work._SMALL_WORK = {'lp': 1}\n"
         "chain = [([[1.0, 0.0], [0.0, 1.0]], [0.0, 0.0]), ([[1.0, 1.0]], [0.0])]\n"
         "context = multiprocessing.get_context('spawn')\n"
         "with ProcessPoolExecutor(1, mp_context=context) as pool:\n"
