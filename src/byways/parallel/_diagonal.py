@@ -88,7 +88,12 @@ def _doubling(a: Tensor, b: Tensor, start: Tensor, reverse: bool) -> Tensor:
 
 
 def _array(tensor: Tensor) -> Any:
-    return tensor.detach().resolve_conj().contiguous().numpy()
+    """Give NumPy's view; what has nothing to do is not called, as a call takes a microsecond."""
+    if tensor.requires_grad:
+        tensor = tensor.detach()
+    if tensor.is_complex():
+        tensor = tensor.resolve_conj()
+    return (tensor if tensor.is_contiguous() else tensor.contiguous()).numpy()
 
 
 class _DiagonalScan(torch.autograd.Function):
