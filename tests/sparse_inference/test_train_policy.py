@@ -3,7 +3,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +29,6 @@ SMALL = random_sparse([6, 6, 4], 0.4, rng=1)
 SHORT: dict[str, Any] = {
     "memory": 5, "search_steps": 2, "max_steps": 4, "games": 6, "width": 4, "every": 2,
 }  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def draw(rng: np.random.Generator) -> EdgeGraph:
@@ -123,8 +114,7 @@ def test_an_interrupt_in_the_middle_of_an_update_costs_that_update_alone(
 
 
 KILLED = """
-import os, signal, sys, torch
-torch.set_num_threads(1)
+import os, signal, sys
 from byways.sparse_inference import random_sparse, train_order_policy
 
 def stop(event):
@@ -204,6 +194,32 @@ def test_equal_seeds_give_equal_policies_and_global_state_stays(whole: TrainingR
     assert equal(train_order_policy(draw, **SHORT), whole)
     assert (torch.rand(1), np.random.random()) == expected  # noqa: NPY002
     assert not equal(train_order_policy(draw, rng=1, **SHORT), whole)
+
+
+@pytest.mark.parametrize("kind", ["mpnn", "laplacian"])
+def test_what_products_round_by_is_the_same_in_every_run(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # BLAS rounds by where its operands start, and torch's sums by the number of threads.
+    net = {"mpnn": policy_nets.MpnnNet, "laplacian": policy_nets.LaplacianNet}[kind]
+    real, threads, starts = net.forward, set(), set()
+
+    def forward(self: Any, batch: Any) -> Any:
+        threads.add(torch.get_num_threads())
+        operands = [batch.features, *self.parameters(), *self.buffers()]
+        starts.update(operand.data_ptr() % 64 for operand in operands if operand.numel())
+        return real(self, batch)
+
+    monkeypatch.setattr(net, "forward", forward)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        train_order_policy(SMALL, **{**SHORT, "kind": kind})
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert threads == {1}
+    assert starts == {0}
 
 
 @pytest.mark.parametrize(

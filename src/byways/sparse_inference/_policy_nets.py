@@ -1,4 +1,9 @@
-"""The two learned policies as torch modules: message passing, and the one of the report."""
+"""The two learned policies as torch modules: message passing, and the one of the report.
+
+What a product reads is torch's own copy (``torch.tensor``, not ``from_numpy``), whose memory starts
+at a multiple of 64 bytes. NumPy's need not, and BLAS rounds by where an operand starts: equal seeds
+would not give equal policies.
+"""
 
 from __future__ import annotations
 
@@ -37,9 +42,9 @@ class MpnnNet(nn.Module):
             self.register_parameter(name, nn.Parameter(torch.tensor(array, dtype=torch.float64)))
         width, features = weights.first.shape
         inner = generator.normal(0.0, np.sqrt(2 / (width + features)), (width, width + features))
-        self.value_first = nn.Parameter(torch.from_numpy(inner))
+        self.value_first = nn.Parameter(torch.tensor(inner))
         self.value_last = nn.Parameter(torch.zeros(width + 1, dtype=torch.float64))
-        self.register_buffer("spread", torch.from_numpy(first_spread(weights.linear)))
+        self.register_buffer("spread", torch.tensor(first_spread(weights.linear)))
 
     def weights(self) -> Mpnn:
         """Give the weights of the policy as arrays."""
@@ -86,7 +91,7 @@ class LaplacianNet(nn.Module):
     ) -> None:
         super().__init__()
         self.embedding: Tensor
-        self.register_buffer("embedding", torch.from_numpy(embedding))
+        self.register_buffer("embedding", torch.tensor(embedding))
         size = embedding.shape[1]
         shapes = {
             "edge": (2 * size, width), "vertex": (size, width), "query": (width, width),
@@ -96,8 +101,8 @@ class LaplacianNet(nn.Module):
         }  # fmt: skip
         for name, shape in shapes.items():
             start = generator.normal(0.0, 1 / np.sqrt(shape[0]), shape)
-            self.register_parameter(name, nn.Parameter(torch.from_numpy(start)))
-        self.value_query = nn.Parameter(torch.from_numpy(generator.normal(size=width)))
+            self.register_parameter(name, nn.Parameter(torch.tensor(start)))
+        self.value_query = nn.Parameter(torch.tensor(generator.normal(size=width)))
         self.value_last = nn.Parameter(torch.zeros(width, dtype=torch.float64))
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:

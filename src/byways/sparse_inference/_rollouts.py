@@ -112,7 +112,7 @@ def _batch(
         torch.from_numpy(starts),
         torch.from_numpy(by_source),
         torch.from_numpy(by_target),
-        torch.from_numpy(view.features[:rows].copy()),
+        torch.tensor(view.features[:rows]),  # torch's own copy: see _policy_nets
         extras,
     )
 

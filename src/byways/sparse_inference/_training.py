@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from byways.sparse_inference._training_report import COLUMNS, TrainingOutcome, T
 from byways.sparse_inference._training_state import TrainingState, capture, restore
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -39,7 +40,25 @@ def train(
     plan: Plan, source: Source, run_dir: Path | None, time_limit: float | None, listener: Listener
 ) -> TrainingReport:
     """Train from the start, or from what the run directory holds."""
-    task = _Task.of(plan, source)
+    with _one_thread():
+        return _train(_Task.of(plan, source), run_dir, time_limit, listener)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep torch to one thread: its sums round by their number, and these nets gain nothing."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _train(
+    task: _Task, run_dir: Path | None, time_limit: float | None, listener: Listener
+) -> TrainingReport:
+    plan, source = task.plan, task.source
     settings = {**asdict(plan), "networks": source.digests(plan.seed)}
     del settings["max_steps"]  # more updates may be asked for later
     state = None
