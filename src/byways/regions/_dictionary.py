@@ -20,6 +20,7 @@ from __future__ import annotations
 import numpy as np
 
 from byways.core.compiled import borrowing, comparing, compiled
+from byways.regions._elimination import eliminate
 
 __all__ = ["copy_dictionary", "descend", "express", "pivot", "prune", "ratio_test", "rebuild"]
 
@@ -303,27 +304,7 @@ def _solve_for(coordinates, unknowns, t, nonbasic, flipped, slot, free, rows, bi
             if flipped[slot, e] and not free[label]:
                 system[q, unknowns] -= a
         q += 1
-    _eliminate(system, unknowns)
+    eliminate(system, unknowns, unknowns + d + 1, 0.0)
     for j in range(unknowns):
         for c in range(d + 1):
             t[slot, c, j] = system[j, unknowns + c]
-
-
-@borrowing
-def _eliminate(system, unknowns):
-    """Solve ``[A | B]`` in place by Gauss-Jordan elimination with row exchanges."""
-    columns = system.shape[1]
-    for j in range(unknowns):
-        best = j
-        for q in range(j + 1, unknowns):
-            if abs(system[q, j]) > abs(system[best, j]):
-                best = q
-        inverse = 1.0 / system[best, j]
-        for c in range(columns):
-            value = system[best, c] * inverse
-            system[best, c] = system[j, c]
-            system[j, c] = value
-        for q in range(unknowns):
-            a = system[q, j] if q != j else 0.0
-            for c in range(j, columns):
-                system[q, c] -= a * system[j, c]

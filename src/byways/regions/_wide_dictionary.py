@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from byways.core.compiled import borrowing
+from byways.regions._elimination import eliminate
 
 __all__ = ["DOUBT", "EMPTY", "FEASIBLE", "copy", "dual", "express", "prune", "refresh"]
 
@@ -145,7 +146,7 @@ def express(origin, label, sign, t, basic, nonbasic, slot, n, d, coordinates, ro
                     line[c] += a * t[slot, i, c]
 
 
-# sizes: kernel, one elimination and its use
+# sizes: kernel, one system and its use
 @borrowing
 def refresh(
     origin, bits, t, basic, nonbasic, slot, n, d, coordinates, opened, opened_end, system, place
@@ -176,23 +177,8 @@ def refresh(
                 system[q, b + 1 + e] = -sign * origin[label, other + 1]
         system[q, b + 1 + c] = 1.0
         q += 1
-    for j in range(b):
-        best = j
-        for i in range(j + 1, b):
-            if abs(system[i, j]) > abs(system[best, j]):
-                best = i
-        if abs(system[best, j]) < _ZERO:
-            return False
-        inverse = 1.0 / system[best, j]
-        for c in range(j, width):
-            value = system[best, c] * inverse
-            system[best, c] = system[j, c]
-            system[j, c] = value
-        for i in range(b):
-            a = system[i, j]
-            if i != j and a != 0.0:
-                for c in range(j, width):
-                    system[i, c] -= a * system[j, c]
+    if not eliminate(system, b, width, _ZERO):
+        return False
     for j in range(b):
         for c in range(d + 1):
             t[slot, rows[j], c] = system[j, b + c]

@@ -24,7 +24,7 @@ import numpy as np
 
 from byways.core.compiled import borrowing, summing
 
-__all__ = ["assign", "evaluate", "improve", "newton", "radius", "slack"]
+__all__ = ["assign", "evaluate", "image", "improve", "multiply", "newton", "radius", "slack"]
 
 _HALVINGS = 8
 _ARMIJO = 0.2  # part of the promised rise that a step must bring
@@ -39,31 +39,24 @@ def assign(target, source):
 
 
 @summing
-def evaluate(W, centre, u, t, s, delta, z):
-    """Write ``s = W^T u``, ``delta = clip(s)`` and ``z = centre + W delta``.
-
-    Returns the dual value, ``u . (t - centre)``, and the support ``sum |s| / 2``.
-    """
-    n = s.size
-    for j in range(n):
+def multiply(W, u, s):
+    """Write ``s = W^T u``."""
+    for j in range(s.size):
         s[j] = 0.0
     for i in range(0, W.shape[0], 4):
         a, b, c, d = u[i], u[i + 1], u[i + 2], u[i + 3]
         if a == 0.0 and b == 0.0 and c == 0.0 and d == 0.0:
             continue
-        for j in range(n):
+        for j in range(s.size):
             s[j] += a * W[i, j] + b * W[i + 1, j] + c * W[i + 2, j] + d * W[i + 3, j]
-    support, penalty = 0.0, 0.0
-    for j in range(n):
-        size = abs(s[j])
-        short = min(size, 0.5)
-        delta[j] = min(max(s[j], -0.5), 0.5)
-        support += 0.5 * size
-        penalty += short * (size - 0.5 * short)
-    lift = 0.0
+
+
+@summing
+def image(W, centre, delta, z):
+    """Write ``z = centre + W delta``."""
     for i in range(0, W.shape[0], 4):
         a, b, c, d = 0.0, 0.0, 0.0, 0.0
-        for j in range(n):
+        for j in range(delta.size):
             a += W[i, j] * delta[j]
             b += W[i + 1, j] * delta[j]
             c += W[i + 2, j] * delta[j]
@@ -71,6 +64,25 @@ def evaluate(W, centre, u, t, s, delta, z):
         z[i], z[i + 1], z[i + 2], z[i + 3] = a, b, c, d
     for i in range(W.shape[0]):
         z[i] += centre[i]
+
+
+@summing
+def evaluate(W, centre, u, t, s, delta, z):
+    """Write ``s = W^T u``, ``delta = clip(s)`` and ``z = centre + W delta``.
+
+    Returns the dual value, ``u . (t - centre)``, and the support ``sum |s| / 2``.
+    """
+    multiply(W, u, s)
+    support, penalty = 0.0, 0.0
+    for j in range(s.size):
+        size = abs(s[j])
+        short = min(size, 0.5)
+        delta[j] = min(max(s[j], -0.5), 0.5)
+        support += 0.5 * size
+        penalty += short * (size - 0.5 * short)
+    image(W, centre, delta, z)
+    lift = 0.0
+    for i in range(W.shape[0]):
         lift += u[i] * (t[i] - centre[i])
     return lift - penalty, lift, support
 

@@ -19,8 +19,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from byways.core.compiled import borrowing, summing
-from byways.regions._wide_oracle import slack
+from byways.core.compiled import borrowing
+from byways.regions._elimination import eliminate
+from byways.regions._wide_oracle import image, multiply, slack
 from byways.regions._wide_tree import (
     BY_WITNESS,
     COLUMNS,
@@ -56,7 +57,7 @@ def deepest(space, tree, slot, first, tolerance):
         return UNRESOLVED
     a = 1  # active rows, one more than basic columns
     active[0], share[0] = m - 1, 1.0
-    _multiply(W, R[m - 1], s)
+    multiply(W, R[m - 1], s)
     for j in range(s.size):
         delta[j] = 0.5 if s[j] >= 0.0 else -0.5
     for _ in range(_MOST_STEPS):
@@ -79,7 +80,7 @@ def deepest(space, tree, slot, first, tolerance):
             if kind == _OPTIMAL:
                 return UNRESOLVED
         _direction(W, R, active, basic, a, kind, place, delta, p.inverse, p.right, p.move, du)
-        _multiply(W, du, p.step)
+        multiply(W, du, p.step)
         leaving, most = -1, np.inf
         for i in range(a):
             if p.move[i] < -_ZERO and share[i] < -most * p.move[i]:
@@ -146,35 +147,7 @@ def _lay_out(space, tree, slot, first):
     return m
 
 
-@summing
-def _multiply(W, u, s):
-    """Write ``s = W^T u``."""
-    for j in range(s.size):
-        s[j] = 0.0
-    for i in range(0, W.shape[0], 4):
-        a, b, c, d = u[i], u[i + 1], u[i + 2], u[i + 3]
-        if a == 0.0 and b == 0.0 and c == 0.0 and d == 0.0:
-            continue
-        for j in range(s.size):
-            s[j] += a * W[i, j] + b * W[i + 1, j] + c * W[i + 2, j] + d * W[i + 3, j]
-
-
-@summing
-def _image(W, centre, delta, z):
-    """Write ``z = centre + W delta``."""
-    for i in range(0, W.shape[0], 4):
-        a, b, c, d = 0.0, 0.0, 0.0, 0.0
-        for j in range(delta.size):
-            a += W[i, j] * delta[j]
-            b += W[i + 1, j] * delta[j]
-            c += W[i + 2, j] * delta[j]
-            d += W[i + 3, j] * delta[j]
-        z[i], z[i + 1], z[i + 2], z[i + 3] = a, b, c, d
-    for i in range(W.shape[0]):
-        z[i] += centre[i]
-
-
-# sizes: kernel, one elimination and its use
+# sizes: kernel, one system and its use
 @borrowing
 def _corner(W, centre, R, base, active, basic, a, delta, z, inverse, right):
     """Solve for the basic columns and the depth, at which all active rows are equal.
@@ -185,7 +158,7 @@ def _corner(W, centre, R, base, active, basic, a, delta, z, inverse, right):
     w = W.shape[0]
     for b in range(a - 1):
         delta[basic[b]] = 0.0
-    _image(W, centre, delta, z)
+    image(W, centre, delta, z)
     for i in range(a):
         right[i] = -base[active[i]]
         for e in range(w):
@@ -198,23 +171,8 @@ def _corner(W, centre, R, base, active, basic, a, delta, z, inverse, right):
         inverse[i, a - 1] = -1.0
         for b in range(a):
             inverse[i, a + b] = 1.0 if b == i else 0.0
-    for j in range(a):
-        best = j
-        for i in range(j + 1, a):
-            if abs(inverse[i, j]) > abs(inverse[best, j]):
-                best = i
-        if abs(inverse[best, j]) < _SINGULAR:
-            return np.nan
-        factor = 1.0 / inverse[best, j]
-        for c in range(j, 2 * a):
-            value = inverse[best, c] * factor
-            inverse[best, c] = inverse[j, c]
-            inverse[j, c] = value
-        for i in range(a):
-            factor = inverse[i, j]
-            if i != j and factor != 0.0:
-                for c in range(j, 2 * a):
-                    inverse[i, c] -= factor * inverse[j, c]
+    if not eliminate(inverse, a, 2 * a, _SINGULAR):
+        return np.nan
     t = 0.0
     for b in range(a):
         total = 0.0
@@ -307,7 +265,7 @@ def _bound(space, R, base, active, share, a, s, u):
         value += share[i] * base[active[i]]
         for e in range(u.size):
             u[e] += share[i] * R[active[i], e]
-    _multiply(space.W, u, s)
+    multiply(space.W, u, s)
     for j in range(s.size):
         value += 0.5 * abs(s[j])
     for e in range(u.size):
