@@ -14,9 +14,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from _networks import name, seeded_network
+from _networks import seeded_network
 from _ratio import Pace, Row, Side, compare, main
 
+from byways.core import LayerChain
+from byways.networks import random_network
 from byways.regions import check_proof, enumerate_regions
 
 if TYPE_CHECKING:
@@ -25,18 +27,18 @@ if TYPE_CHECKING:
     from byways.regions import RegionReport
     from byways.regions._check import ProofCheck
 
-_CASES: list[tuple[tuple[int, ...], tuple[float, float]]] = [
-    ((4, 10, 10, 10), (-1.0, 1.0)),
-    ((784, 8, 8), (0.0, 1.0)),
+_CASES: list[tuple[str, LayerChain, tuple[float, float]]] = [
+    ("4-10-10-10", seeded_network(4, 10, 10, 10), (-1.0, 1.0)),
+    ("4-10-10-10, many regions", random_network((4, 10, 10, 10, 1), rng=0), (-1.0, 1.0)),
+    ("784-8-8", seeded_network(784, 8, 8), (0.0, 1.0)),
 ]
 
 
 def cost(pace: Pace) -> Iterator[Row]:
     """Certified against float mode."""
-    for widths, box in _CASES[:1] if pace.quick else _CASES:
-        chain = seeded_network(*widths)
+    for name, chain, box in _CASES[:1] if pace.quick else _CASES:
         row = compare(
-            f"certified: {name(widths)}, against float",
+            f"certified: {name}, against float",
             Side("certified", partial(enumerate_regions, chain, box, exact="certified")),
             Side("float", partial(enumerate_regions, chain, box)),
             pace=pace,
@@ -48,11 +50,10 @@ def cost(pace: Pace) -> Iterator[Row]:
 
 def checking(pace: Pace) -> Iterator[Row]:
     """The checker against certified mode."""
-    for widths, box in _CASES[:1] if pace.quick else _CASES:
-        chain = seeded_network(*widths)
+    for name, chain, box in _CASES[:1] if pace.quick else _CASES:
         proof = enumerate_regions(chain, box, exact="certified").proof()
         yield compare(
-            f"check: {name(widths)}, against certified mode",
+            f"check: {name}, against certified mode",
             Side("check_proof", partial(check_proof, chain, box, proof)),
             Side("certified", partial(enumerate_regions, chain, box, exact="certified")),
             pace=pace,

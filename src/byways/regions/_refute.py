@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from byways.core.compiled import compiled, inlined
+from byways.core.compiled import borrowing, inlined
 
 __all__ = ["OPTIMUM", "POSITIVE", "VOID", "ascend", "begin"]
 
@@ -29,7 +29,7 @@ _SMALL = 1e-11  # coefficients of unit-gradient rows that are rounding
 _TIE = 1e-14
 
 
-@compiled
+@borrowing
 def begin(goal, t, nonbasic, flipped):
     """Start at the corner of the box where a row is least."""
     t[0, 0] = goal[0]
@@ -40,7 +40,7 @@ def begin(goal, t, nonbasic, flipped):
         t[0, c + 1] = abs(a)
 
 
-@compiled
+@borrowing
 def ascend(t, basic, nonbasic, flipped, marked, point, rows, first, count, values, m):
     """Raise the bound on row 0 until it is positive or no row is violated.
 
@@ -113,7 +113,7 @@ def _express(rows, i, t, basic, nonbasic, flipped, m):
             t[m, c] += a * t[q, c]
 
 
-@compiled
+@borrowing
 def _entering(t, nonbasic, marked, row):
     """Choose the column (from 1) that brings a row to 0 at the least rise of row 0, or 0 for none.
 
@@ -148,7 +148,7 @@ def _flip(t, flipped, marked, m):
                 t[i, c + 1] = -t[i, c + 1]
 
 
-@compiled
+@borrowing
 def _swap(t, basic, row, other):
     basic[other] = basic[row]
     for c in range(t.shape[1]):

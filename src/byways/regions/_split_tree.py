@@ -167,9 +167,8 @@ def _build(net, zone, room, words, paths, live, name, rows, norms, maps, t):
                 if sides == start.size:
                     start = _doubled(start)
                 start[sides] = used
+                # The row holds on the whole cell anyhow, so that no later side needs it.
                 path[k], bits[k] = side, side
-                _take(live, name, count, rows, m, k, path)
-                count += 1
             if split >= 0:
                 break
         if nodes == decision.size:
