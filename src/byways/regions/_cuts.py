@@ -56,10 +56,9 @@ def _place(least, most, tolerance):  # type: ignore[no-untyped-def]
 def verdict(values, at, k, tolerance):  # type: ignore[no-untyped-def]
     """Say where corners lie by their values, and whether rounding might have decided it."""
     least = most = values[at]
-    for v in range(at + 1, at + k):
-        value = values[v]
-        least = value if value < least else least
-        most = value if value > most else most
+    begin = np.uint64(at)
+    for v in range(np.uint64(k)):
+        least, most = min(least, values[begin + v]), max(most, values[begin + v])
     return _place(least, most, tolerance)
 
 
@@ -111,59 +110,80 @@ def cut_simple(  # type: ignore[no-untyped-def]
     Returns the numbers of old corners below and above, and of new ones; -1 new ones if a corner
     lies on the hyperplane, or if there are too many facets.
     """
-    below, above, used, at = 0, 0, 0, base + d * k
-    for v in range(k):
+    at, behind, used, nearest = np.uint64(base + d * k), np.uint64(k), 0, np.inf
+    half = np.uint64(half)
+    below, above = np.uint64(0), np.uint64(0)
+    # No branches: on which side a corner lies, and which pairs are edges, is hard to foresee.
+    for v in range(behind):
         mask, value = masks[half + v], polytope[at + v]
         spare[v] = mask
         used |= mask
-        if value > tolerance:
-            source[1, above] = v
-            above += 1
-        elif value < -tolerance:
-            source[0, below] = v
-            below += 1
-        else:
-            return 0, 0, -1
+        nearest = min(nearest, abs(value))
+        source[0, below] = source[1, above] = v
+        below += np.uint64(value < 0.0)
+        above += np.uint64(value > 0.0)
     bit = ~used & -(~used)  # the lowest bit that is not in use
-    if bit <= 0 or bit >= 1 << FACETS:
+    if nearest <= tolerance or bit <= 0 or bit >= 1 << FACETS:
         return 0, 0, -1
-    new = 0
+    for j in range(below):
+        spare[behind + j] = spare[source[0, j]]
+    new = np.uint64(0)
     for i in range(above):
         a = source[1, i]
         mask = spare[a]
         for j in range(below):
-            rest = mask & ~spare[source[0, j]]
-            if rest & (rest - 1) == 0:  # all facets but one are common
-                b = source[0, j]
-                origin[new], target[new] = a, b
-                share[new] = polytope[at + a] / (polytope[at + a] - polytope[at + b])
-                spare[k + new] = (mask ^ rest) | bit
-                new += 1
-    return below, above, new
+            rest = mask & ~spare[behind + j]
+            origin[new], target[new] = a, source[0, j]
+            new += np.uint64(rest & (rest - 1) == 0)  # all facets but one are common
+    for e in range(new):
+        a, b = origin[e], target[e]
+        share[e] = polytope[at + a] / (polytope[at + a] - polytope[at + b])
+        spare[behind + e] = (spare[a] & spare[b]) | bit
+    return np.int64(below), np.int64(above), np.int64(new)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def pick(source, part, old, k, new, spare, masks, at):  # type: ignore[no-untyped-def]
     """Write the masks of a part of a cut."""
-    for v in range(old):
-        masks[at + v] = spare[source[part, v]]
-    for e in range(new):
-        masks[at + old + e] = spare[k + (e if part else new - 1 - e)]
+    put, behind, count = np.uint64(at), np.uint64(k), np.uint64(new)
+    for v in range(np.uint64(old)):
+        masks[put + v] = spare[source[part, v]]
+    put += np.uint64(old)
+    for e in range(count):
+        masks[put + e] = spare[behind + (e if part else count - np.uint64(1) - e)]
+
+
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def _interpolate(polytope, at, origin, target, share, new, row):  # type: ignore[no-untyped-def]
+    """Compute a row at new corners; return its least and its largest value there."""
+    least, most, begin = np.inf, -np.inf, np.uint64(at)
+    for e in range(np.uint64(new)):
+        a = polytope[begin + origin[e]]
+        value = a + share[e] * (polytope[begin + target[e]] - a)
+        row[e] = value
+        least, most = min(least, value), max(most, value)
+    return least, most
+
+
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def _bounds(polytope, at, source, part, old):  # type: ignore[no-untyped-def]
+    """Give the least and the largest value of a row at the old corners of a part."""
+    least, most, begin = np.inf, -np.inf, np.uint64(at)
+    for v in range(np.uint64(old)):
+        value = polytope[begin + source[part, v]]
+        least, most = min(least, value), max(most, value)
+    return least, most
 
 
 @njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def _carry(polytope, at, source, part, old, row, new, result, put):  # type: ignore[no-untyped-def]
-    """Write a row of a part of a cut; return its least and its largest old value."""
-    least = most = polytope[at + source[part, 0]]
-    for v in range(old):
-        value = polytope[at + source[part, v]]
-        result[put + v] = value
-        least = value if value < least else least
-        most = value if value > most else most
-    put += old
-    for e in range(new):
-        result[put + e] = row[e if part else new - 1 - e]
-    return least, most
+    """Write a row of a part of a cut."""
+    begin, place, count = np.uint64(at), np.uint64(put), np.uint64(new)
+    for v in range(np.uint64(old)):
+        result[place + v] = polytope[begin + source[part, v]]
+    place += np.uint64(old)
+    for e in range(count):
+        result[place + e] = row[e if part else count - np.uint64(1) - e]
 
 
 # sizes: kernel, one pass over the rows for both parts of a cut
@@ -186,31 +206,26 @@ def split(  # type: ignore[no-untyped-def]
         if r == d:
             continue
         at = base + r * k
-        low, high = np.inf, -np.inf
-        for e in range(new):
-            a = polytope[at + origin[e]]
-            value = a + share[e] * (polytope[at + target[e]] - a)
-            row[e] = value
-            low = value if value < low else low
-            high = value if value > high else high
-        least, most = _carry(polytope, at, source, part, old, row, new, polytope, to)
-        where = BOTH
+        low, high = _interpolate(polytope, at, origin, target, share, new, row)
+        here = there = BOTH
         if r > d:
-            where, doubtful = _place(min(least, low), max(most, high), tolerance)
-            verdicts[r - d - 1] = where
+            least, most = _bounds(polytope, at, source, part, old)
+            here, doubtful = _place(min(least, low), max(most, high), tolerance)
+            verdicts[r - d - 1] = here
             doubts += doubtful
-        if where == BOTH:
+        if here == BOTH:
+            _carry(polytope, at, source, part, old, row, new, polytope, to)
             to += old + new
         if not keep:
             continue
-        least, most = _carry(polytope, at, source, 1 - part, other_old, row, new, store, put)
-        where = BOTH
         if r > d:
-            where, doubtful = _place(min(least, low), max(most, high), tolerance)
-            lists[note + r - d - 1] = where
+            least, most = _bounds(polytope, at, source, 1 - part, other_old)
+            there, doubtful = _place(min(least, low), max(most, high), tolerance)
+            lists[note + r - d - 1] = there
             doubts += doubtful
-            stored += where == BOTH
-        if where == BOTH:
+            stored += there == BOTH
+        if there == BOTH:
+            _carry(polytope, at, source, 1 - part, other_old, row, new, store, put)
             put += other_old + new
     return doubts, stored
 
@@ -245,17 +260,32 @@ def strike(  # type: ignore[no-untyped-def]
     return kept, done
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+# Any sum will do for a point inside: their order is free, so that several numbers go at a time.
+_SUMS = {"reassoc", "contract", "nsz"}
+
+
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True, fastmath=_SUMS)
 def mean(polytope, base, k, points, at):  # type: ignore[no-untyped-def]
     """Write the mean of the corners, which lies strictly inside."""
+    corners = np.uint64(k)
     for c in range(points.shape[1]):
-        total = 0.0
-        for v in range(base + c * k, base + (c + 1) * k):
-            total += polytope[v]
+        begin, total = np.uint64(base + c * k), 0.0
+        for v in range(corners):
+            total += polytope[begin + v]
         points[at, c] = total / k
 
 
-# sizes: kernel, three means in two loops
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True, fastmath=_SUMS)
+def _sums_beyond(polytope, at, values, k, tolerance, sign):  # type: ignore[no-untyped-def]
+    """Sum a row over all corners, and over those where another row has a sign."""
+    total, there, row, other = 0.0, 0.0, np.uint64(at), np.uint64(values)
+    for v in range(np.uint64(k)):
+        x = polytope[row + v]
+        total += x
+        there += x if sign * polytope[other + v] > tolerance else 0.0
+    return total / k, there
+
+
 @njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def beyond(polytope, base, k, d, tolerance, bit, points, at):  # type: ignore[no-untyped-def]
     """Write a point strictly inside the part of a polytope on one side of its first listed row.
@@ -263,22 +293,13 @@ def beyond(polytope, base, k, d, tolerance, bit, points, at):  # type: ignore[no
     On the way from the mean of all corners to the mean of those on that side, every point but the
     last is inside the polytope; the one half-way from the hyperplane to the end is taken.
     """
-    values, count = base + d * k, 0
-    centre, end = 0.0, 0.0
-    for v in range(k):
-        value = polytope[values + v]
-        centre += value
-        if (value > tolerance) if bit else (value < -tolerance):
-            end += value
-            count += 1
-    centre, end = centre / k, end / count
+    sign, values, count = 1.0 if bit else -1.0, base + d * k, 0
+    for v in range(np.uint64(k)):
+        count += sign * polytope[np.uint64(values) + v] > tolerance
+    centre, end = _sums_beyond(polytope, values, values, k, tolerance, sign)
+    end /= count
     crossing = centre / (centre - end) if (centre > 0.0) != (end > 0.0) else 0.0
     share = 0.5 + 0.5 * crossing
     for c in range(d):
-        middle, there = 0.0, 0.0
-        for v in range(k):
-            x, value = polytope[base + c * k + v], polytope[values + v]
-            middle += x
-            if (value > tolerance) if bit else (value < -tolerance):
-                there += x
-        points[at, c] = (1.0 - share) * middle / k + share * there / count
+        middle, there = _sums_beyond(polytope, base + c * k, values, k, tolerance, sign)
+        points[at, c] = (1.0 - share) * middle + share * there / count

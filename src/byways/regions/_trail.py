@@ -53,9 +53,9 @@ class Trail(NamedTuple):
     middle: Array  # (widest,): bounds of a stage's rows, see survey
     reach: Array
     word: Words  # the path's bits
-    source: Ints  # (2, room); this and the next five describe a cut
-    origin: Ints
-    target: Ints
+    source: Words  # (2, room); this and the next five describe a cut
+    origin: Words
+    target: Words
     share: Array
     row: Array
     spare: Ints
@@ -125,9 +125,9 @@ def planted(net: Net, order: Order, corners: Array, masks: Ints) -> Trail:
         middle=np.empty(widest),
         reach=np.empty(widest),
         word=np.zeros(words_for(decisions), dtype=np.uint64),
-        source=np.empty((2, room), dtype=np.int64),
-        origin=np.empty(room, dtype=np.int64),
-        target=np.empty(room, dtype=np.int64),
+        source=np.empty((2, room), dtype=np.uint64),
+        origin=np.empty(room, dtype=np.uint64),
+        target=np.empty(room, dtype=np.uint64),
         share=np.empty(room),
         row=np.empty(room),
         spare=np.empty(room, dtype=np.int64),

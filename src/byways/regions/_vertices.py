@@ -438,12 +438,13 @@ def _compare(  # type: ignore[no-untyped-def]
         return 1 if constant > doubt else 0, 1 if 0.0 < abs(constant) <= doubt else 0
     scale, at = 1.0 / gradient, base + (dim + m) * k
     constant *= scale
-    for v in range(k):
-        polytope[at + v] = constant
+    put, corners = np.uint64(at), np.uint64(k)
+    for v in range(corners):
+        polytope[put + v] = constant
     for c in range(dim):
-        slope = maps[row + (c + 1) * width] * scale
-        for v in range(k):
-            polytope[at + v] += slope * polytope[base + c * k + v]
+        slope, begin = maps[row + (c + 1) * width] * scale, np.uint64(base + c * k)
+        for v in range(corners):
+            polytope[put + v] += slope * polytope[begin + v]
     return verdict(polytope, at, k, tolerance)
 
 
@@ -571,8 +572,7 @@ def _take_pending(  # type: ignore[no-untyped-def]
     for r in range(m):
         listed[r] = lists[at + r]
         verdicts[r] = lists[at + m + r]
-    for i in range((dim + kept) * k):
-        polytope[base + i] = store[begin + i]
+    copy_run(store, begin, polytope, base, (dim + kept) * k)
     if n:
         copy_run(store, begin + (dim + kept) * k, sums, 0, n)
     numbers[MASS], numbers[SIZE] = masses[p, 0], masses[p, 1]
