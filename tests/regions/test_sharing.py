@@ -77,6 +77,19 @@ def test_wide_inputs_are_shared_out_too(
         assert len(list(shares(chain, (0, 1), "wide"))) > 3
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+def test_what_is_shared_out_in_doubt_is_counted_once_it_is_certain(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain = whole_numbered((12, 5, 4, 3, 2), seed, ACTIVATIONS[seed])
+    known = count_regions(chain, (-1, 1), method="simplex").layer_counts
+    set_share(monkeypatch, 2)
+    results = list(shares(chain, (-1, 1), "wide"))
+    found = [sum(r.counts[f"layer_{i}"] for r in results) for i in range(3)]
+    assert tuple(found) == known
+    assert sum(r.counts["regions"] for r in results) == known[-1]
+
+
 def test_shares_add_up_to_closed_forms(monkeypatch: pytest.MonkeyPatch) -> None:
     set_share(monkeypatch, 200)
     found = sum(r.counts["regions"] for r in shares(tent_chain(10), (0, 1)))

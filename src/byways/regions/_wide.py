@@ -43,6 +43,7 @@ from byways.regions._wide_tree import (
     ROOT,
     STOP,
     TO_VISIT,
+    UNRESOLVED,
     WARM,
     plant,
 )
@@ -127,7 +128,8 @@ class WideWalk:
             )
             if cursor[ASK] == POINT:
                 # A leaf stops at the path's end, or within the first layer's orthant.
-                depth = self._deepest(max(int(cursor[STOP]), len(self._first_bits())))
+                level = max(int(cursor[STOP]), len(self._first_bits()))
+                depth = self._deepest(self._tree.bits[:level])
                 points[found - 1] = _off_border(depth)
             elif cursor[ASK] == ALIVE:
                 self._resolve()
@@ -158,6 +160,12 @@ class WideWalk:
             prefix = tree.bits[: tree.frame[slot, LEVEL]].copy()  # the path leads past its root
             if slot != current:
                 prefix[-1] = tree.frame[slot, BIT]
+            # A cell that this walk counts has to be one; others turn out empty where they go.
+            counted = len(prefix) in self._net.decision_start[1:]
+            doubtful = counted and tree.frame[slot, CERTIFICATE] == UNRESOLVED
+            if doubtful and not self._is_alive(self._deepest(prefix)):
+                tree.number[EXPLORED] += tree.mass[slot]
+                continue
             rest.append(Subtree(prefix, float(tree.mass[slot])))
         for subtree in rest:
             tree.counts[:] += self._net.decision_start[1:] == len(subtree.prefix)
@@ -190,11 +198,8 @@ class WideWalk:
         """Decide by a linear program whether the current node is alive."""
         tree, cursor = self._tree, self._tree.cursor
         slot = int(cursor[CURRENT])
-        depth = self._deepest(int(tree.frame[slot, LEVEL]))
-        cursor[PROGRAMS] += 1
-        tolerance = self._order.tolerance
-        if depth.margin <= tolerance:
-            cursor[AMBIGUOUS] += bool(depth.margin >= -tolerance and depth.margin != 0.0)
+        depth = self._deepest(tree.bits[: tree.frame[slot, LEVEL]])
+        if not self._is_alive(depth):
             leave(cursor, tree.stack, tree.number, tree.mass, slot)
             return
         space, d = self._space, int(cursor[COLUMNS])
@@ -203,13 +208,21 @@ class WideWalk:
         tree.frame[slot, WARM] = 0
         tree.frame[slot, CERTIFICATE] = BY_WITNESS
 
-    def _deepest(self, level: int) -> Depth:
-        """Give the deepest point of the cell of the first ``level`` decisions of the path."""
+    def _is_alive(self, depth: Depth) -> bool:
+        """Decide by the deepest point of a cell, and note a doubt."""
+        cursor, tolerance = self._tree.cursor, self._order.tolerance
+        cursor[PROGRAMS] += 1
+        near = abs(depth.margin) <= tolerance and depth.margin != 0.0
+        cursor[AMBIGUOUS] += near
+        return depth.margin > tolerance
+
+    def _deepest(self, bits: NDArray[np.uint8]) -> Depth:
+        """Give the deepest point of the cell of some decisions."""
         from byways.regions._feasibility import deepest_point, port
 
         if self._port is None:
             self._port = port()
-        rows = self._rows(self._tree.bits[:level])
+        rows = self._rows(bits)
         none = np.zeros((0, self._problem.dim + 1))
         return deepest_point(rows, none, self._problem.free, self._port, box=False)
 
