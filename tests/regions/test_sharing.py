@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
 from typing import Any
 
 import numpy as np
@@ -181,6 +182,67 @@ def test_the_report_is_the_same_bit_for_bit_on_an_adversary() -> None:
         finally:
             adversary.end()
         assert other.digest() == alone.digest()
+
+
+class Crowd(Executor):
+    """Does everything at once, and claims to have so many workers."""
+
+    def __init__(self, workers: int) -> None:
+        self._max_workers = workers  # as the standard library's executors say it
+        self.tasks = 0
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(fn(*args, **kwargs))
+        self.tasks += sum(len(part) for part in args if isinstance(part, list))
+        return future
+
+
+CROWDS = (1, 2, 5, 16, 64)
+RANDOM, DEGENERATE = (
+    random_network((3, 8, 8, 2), rng=0),
+    whole_numbered((3, 5, 4, 3, 2), 1, ACTIVATIONS[1]),
+)
+WIDE = random_network((30, 5, 5, 1), rng=0), whole_numbered((12, 5, 4, 3, 2), 5, ACTIVATIONS[0])
+
+
+@pytest.mark.usefixtures("_cut_early")
+@pytest.mark.parametrize("keep", [("signs",), ("signs", "witness")])
+@pytest.mark.parametrize(
+    ("chain", "method"),
+    [
+        (RANDOM, "simplex"),
+        (DEGENERATE, "simplex"),
+        (RANDOM, "vertices"),
+        (DEGENERATE, "vertices"),  # which hands cells over to dictionaries
+        (WIDE[0], "wide"),
+        (WIDE[1], "wide"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "-".join(map(str, value.widths)),
+)
+def test_the_same_report_for_any_number_of_workers(
+    chain: LayerChain, method: str, keep: tuple[str, ...]
+) -> None:
+    crowds = [Crowd(workers) for workers in CROWDS]
+    reports = [
+        enumerate_regions(chain, (-1, 1), method=method, keep=keep, executor=crowd)
+        for crowd in crowds
+    ]
+    assert len({report.digest() for report in reports}) == 1
+    tasks = [crowd.tasks for crowd in crowds]
+    assert min(tasks) > 3
+    # Small shares are kept where they cannot be seen.
+    assert (tasks[-1] > tasks[0]) == (method == "wide" and "witness" not in keep)
+
+
+@pytest.mark.usefixtures("_cut_early")
+@pytest.mark.parametrize("method", ["simplex", "vertices", "wide"])
+def test_the_same_count_and_doubts_for_any_number_of_workers(method: str) -> None:
+    chain = WIDE[1] if method == "wide" else DEGENERATE
+    counts = [
+        count_regions(chain, (-1, 1), method=method, executor=Crowd(workers)) for workers in CROWDS
+    ]
+    assert len({(count.layer_counts, count.ambiguous) for count in counts}) == 1
 
 
 def test_an_engine_on_its_way_to_the_root_has_nothing_to_share_out() -> None:

@@ -57,9 +57,8 @@ def enumerate_regions(
     ``tolerance`` of zero are counted as ambiguous. A region thinner than the tolerance counts
     as empty, and as ambiguous.
 
-    The result is the same, and in the same order, for any number of workers, executor and history
-    of interruptions; with more than four workers, whose tasks are smaller, method "simplex" may
-    give another point of the same region as the witness.
+    The report is the same, bit for bit, for any number of workers, executor and history of
+    interruptions.
 
     Args:
         network: A ``torch.nn.Module``, an ONNX file, a list of ``(W, b)`` pairs, a ``LayerChain``

@@ -3,8 +3,8 @@
 A question begins as one task, the whole tree. A task walks until it has done its share of counted
 work; of what it has not visited by then it leaves to others all but the last few subtrees, one task
 for each, and after a second share those too. So no task is larger than two shares, whatever the
-tree looks like. Where the tree is cut depends on the question and, beyond a few, on the number of
-workers: not on clocks or interruptions.
+tree looks like. Where the tree is cut depends on the question: not on clocks or interruptions, and
+on the number of workers only if nothing in the result can tell.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _SMALL_WORK = {"lp": 2_000, "simplex": 2_000_000, "vertices": 3_000_000, "wide":
 # Expectations from first paths were up to 10 times too high.
 _SHARES = {"simplex": 64, "vertices": 16, "wide": 26}
 _EXPECTED_SHARES = 1_000
-_FEW_WORKERS = 4  # the more there are beyond these, the smaller are shares
+_FEW_WORKERS = 4  # the more there are beyond these, the smaller are shares, if no cut shows
 _LEAST = 450  # a share is no smaller part than this: to begin with a task takes as long
 _STEPS = 2  # looks at the clock and the work done within a share
 _LEAVES_AT_ONCE = 4_096
@@ -118,8 +118,18 @@ def _share(question: Question, task: Task) -> float:
     work, done = cast("int", payload["work"]), cast("float", payload["done"])
     expected = work / done if done else 0.0
     share = min(max(small / _SHARES[question.method], expected / _EXPECTED_SHARES), small)
-    crowd = max(cast("int", payload["workers"]) / _FEW_WORKERS, 1.0)
-    return max(share / crowd, small / _LEAST, 1.0)
+    workers = 1 if _shows_cuts(question) else cast("int", payload["workers"])
+    return max(share / max(workers / _FEW_WORKERS, 1.0), small / _LEAST, 1.0)
+
+
+def _shows_cuts(question: Question) -> bool:
+    """Tell whether another cut of the tree may give another point of a region, or another doubt.
+
+    A dictionary that follows a prefix ends at another vertex than one that walked there, and so it
+    meets other decisions of which nothing is decided at a vertex. Corners pass degenerate cells on
+    to dictionaries. Wide inputs reach one vertex either way, but inherit witnesses on the walk.
+    """
+    return question.method != "wide" or question.witnesses
 
 
 class _End(Enum):
