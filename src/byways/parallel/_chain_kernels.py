@@ -6,7 +6,7 @@ Both passes add multiples of contiguous rows.
 
 from __future__ import annotations
 
-from byways.parallel._kernels import entry
+from byways.core.compiled import fusing_entry
 from byways.parallel._vector_math import logistic, tanh
 
 __all__ = ["ACTIVATIONS", "chain_backward", "chain_forward"]
@@ -15,7 +15,7 @@ ACTIVATIONS = {"identity": 0, "relu": 1, "tanh": 2, "sigmoid": 3}
 
 
 # sizes: kernel, one loop nest; calls would cost more than a small product
-@entry
+@fusing_entry
 def chain_forward(V_LWW, b_LW, x_BW, carry, scale, kind, h_LBW, slope_LBW) -> None:
     """Fill the states and the slopes ``s g'(z)``; ``V`` is ``W`` transposed, so rows are added.
 
@@ -52,7 +52,7 @@ def chain_forward(V_LWW, b_LW, x_BW, carry, scale, kind, h_LBW, slope_LBW) -> No
 
 
 # sizes: kernel, one loop nest; calls would cost more than a small product
-@entry
+@fusing_entry
 def chain_backward(W_LWW, x_BW, h_LBW, slope_LBW, carry, g_BW, dW_LWW, db_LW) -> None:
     """Turn the cotangent of the last state, in place, into that of the input; fill gradients."""
     layers, batch, width = h_LBW.shape

@@ -13,19 +13,12 @@ Axes: O outer (independent sequences), T time, I inner (independent coordinates,
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar, cast
-
 import numpy as np
-from numba import njit
 
-from byways.parallel._kernels import entry
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from byways.core.compiled import fusing, fusing_entry, summing
+from byways.parallel._rows import rows
 
 __all__ = ["diagonal_adjoint", "diagonal_states"]
-
-_F = TypeVar("_F", bound="Callable[..., Any]")
 
 _BLOCK = 2048  # numbers folded at once; 65,536 steps take 84 us with 1024, 78 us with 2048 or 4096
 _GAP = 16  # numbers that go on at once: measured best of 8, 16, 32
@@ -33,19 +26,7 @@ _WIDE = 8  # numbers of a step from which folding does not pay
 _PATIENCE = 16  # blocks that go on plainly after one whose folded factors are out of range
 
 
-_OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
-_OPTIONS |= {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-
-
-def _inner(function: _F) -> _F:
-    return cast("_F", njit(fastmath={"contract"}, **_OPTIONS)(function))
-
-
-def _counting(function: _F) -> _F:
-    return cast("_F", njit(fastmath={"contract", "reassoc", "nsz"}, **_OPTIONS)(function))
-
-
-@entry
+@fusing_entry
 def diagonal_states(a_OTI, b_OTI, start_OI, reverse, bounds, h_OTI) -> None:
     """Fill ``h`` with ``h_t = a_t h_{t-1} + b_t``, where ``start`` comes before the first step.
 
@@ -59,7 +40,7 @@ def diagonal_states(a_OTI, b_OTI, start_OI, reverse, bounds, h_OTI) -> None:
         _sequence(a_OTI[o], b_OTI[o], start_OI[o], reverse, bounds, h_OTI[o], room)
 
 
-@entry
+@fusing_entry
 def diagonal_adjoint(
     a_OTI, h_OTI, start_OI, g_OTI, reverse, bounds, da_OTI, db_OTI, dstart_OI
 ) -> None:
@@ -84,7 +65,7 @@ def diagonal_adjoint(
         _multiply(G[first], a[first], dstart_OI[o])
 
 
-@_inner
+@fusing
 def _sequence(a_TI, b_TI, start_I, reverse, bounds, h_TI, room) -> None:
     """Run one sequence: as it lies if its steps are wide, else folded block by block."""
     steps, inner = b_TI.shape
@@ -98,7 +79,7 @@ def _sequence(a_TI, b_TI, start_I, reverse, bounds, h_TI, room) -> None:
     a, b, h, size = a_TI.ravel(), b_TI.ravel(), h_TI.ravel(), steps * inner
     done = min(gap, size)
     _plain(a, b, start_I, h, 0, done, reverse)
-    state, plain = np.empty(gap, b.dtype), 0
+    plain = 0
     while size - done >= gap:
         count = min(_BLOCK // gap, (size - done) // gap) * gap
         low = size - done - count if reverse else done
@@ -109,15 +90,12 @@ def _sequence(a_TI, b_TI, start_I, reverse, bounds, h_TI, room) -> None:
             _plain(a, b, start_I, h, done, done + count, reverse)
             plain -= 1
         else:
-            now = h[low : low + count].reshape((-1, gap))
-            state[:] = h[low + count : low + count + gap] if reverse else h[low - gap : low]
-            rows = factors.reshape((-1, gap)), inputs.reshape((-1, gap))
-            _advance(rows[0], rows[1], state, reverse, now)
+            rows(factors, inputs, h, low, gap, reverse)
         done += count
     _plain(a, b, start_I, h, done, size, reverse)
 
 
-@_inner
+@fusing
 def _advance(a_RW, b_RW, state_W, reverse, h_RW) -> None:
     """Go on row by row, a row wide enough for vector registers, from the state before."""
     rows, width = h_RW.shape
@@ -129,7 +107,7 @@ def _advance(a_RW, b_RW, state_W, reverse, h_RW) -> None:
             h_RW[r, n] = value
 
 
-@_inner
+@fusing
 def _plain(a, b, start, h, begin, end, reverse) -> None:
     """Go on one by one, from the number ``begin`` in the order of time to ``end``."""
     size, gap = len(b), len(start)
@@ -144,7 +122,7 @@ def _plain(a, b, start, h, begin, end, reverse) -> None:
         h[n] = state
 
 
-@_inner
+@fusing
 def _folded(a, b, inner, wanted, low, count, reverse, room):
     """Give factors and inputs of a block for the gap ``wanted``, folding four and four."""
     gap, length, target = inner, count + wanted - 4 * inner, 0
@@ -162,7 +140,7 @@ def _folded(a, b, inner, wanted, low, count, reverse, room):
     return room[target, :length], room[target + 1, :length]
 
 
-@_inner
+@fusing
 def _fold(a, b, gap, reverse, factors, inputs) -> None:
     """Compose each step with the three before it, ``gap`` numbers apart."""
     size = len(factors)
@@ -174,13 +152,13 @@ def _fold(a, b, gap, reverse, factors, inputs) -> None:
         inputs[n] = b_i[n] + a_i[n] * (b_j[n] + a_j[n] * (b_k[n] + a_k[n] * b_m[n]))
 
 
-@_inner
+@fusing
 def _multiply(x, y, product) -> None:
     for n in range(len(product)):
         product[n] = x[n] * y[n]
 
 
-@_counting
+@summing
 def _in_range(factors, bounds) -> bool:
     """Say whether all folded factors have a size within bounds; NaN has not."""
     least, largest = bounds

@@ -6,30 +6,15 @@ nothing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar, cast
-
 import numpy as np
-from numba import njit
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from byways.core.compiled import fusing_entry
 
-__all__ = ["dense_states", "entry", "shared_states"]
-
-_F = TypeVar("_F", bound="Callable[..., Any]")
-
-
-def entry(function: _F) -> _F:
-    """Compile at the first call, once per installation, without the GIL.
-
-    A product and the sum that follows may become one instruction, which rounds once, not twice.
-    """
-    options: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
-    return cast("_F", njit(fastmath={"contract"}, **options)(function))
+__all__ = ["dense_states", "shared_states"]
 
 
 # sizes: kernel, one loop nest; calls would cost more than a small product
-@entry
+@fusing_entry
 def dense_states(A_TLMN, b_TLN, start_LN, reverse, turned, h_TLN) -> None:
     """Fill ``h`` with ``h_t = A_t h_{t-1} + b_t``; ``A`` holds transposes if ``turned``.
 
@@ -59,7 +44,7 @@ def dense_states(A_TLMN, b_TLN, start_LN, reverse, turned, h_TLN) -> None:
 
 
 # sizes: kernel, one loop nest; calls would cost more than a small product
-@entry
+@fusing_entry
 def shared_states(W, d_TLN, b_TLN, start_LN, first, reverse, h_TLN) -> None:
     """Fill ``h`` with ``h_t = diag(d_t) W h_{t-1} + b_t``, or with ``W diag(d_t)`` if ``first``."""
     steps, lanes, size = b_TLN.shape
