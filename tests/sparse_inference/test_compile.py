@@ -31,7 +31,7 @@ def close(found: np.ndarray, expected: np.ndarray, dtype: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("batch", [0, 1, 6, 7, 95, 96, 97, 200])
+@pytest.mark.parametrize("batch", [0, 1, 6, 7, 31, 32, 33, 48, 49, 200])
 def test_any_graph_and_any_batch(batch: int, dtype: str) -> None:
     rng = np.random.default_rng(batch)
     graph = random_graph(rng)
@@ -71,7 +71,7 @@ def layered(graph: EdgeGraph, n: int, x: np.ndarray, high: float) -> np.ndarray:
 @pytest.mark.parametrize(
     ("graph", "kernel", "high"),
     [
-        (radix_net(64, 7, base=16), "wide", 32.0),
+        (radix_net(64, 7, base=64), "wide", 32.0),
         (radix_net(256, 5, base=16), "grouped", 32.0),
         (random_sparse([64] * 4, 0.3, rng=1), "wide", np.inf),
         (random_sparse([64] * 4, 0.7, rng=1), "grouped", np.inf),
@@ -102,6 +102,25 @@ def test_widths_and_batches_that_do_not_fill_squares(widths: tuple[int, ...], dt
         x = rng.normal(size=(batch, widths[0]))
         hidden = np.maximum(x @ weights[0].T + biases[0], 0.0)
         close(run(x), np.maximum(hidden @ weights[1].T + biases[1], 0.0), dtype)
+
+
+@pytest.mark.parametrize("kinds", [("tanh", relu), (relu, "tanh")])
+def test_neurons_with_the_same_sources_and_other_activations(
+    kinds: tuple[PiecewiseLinear | str, PiecewiseLinear | str],
+) -> None:
+    rng = np.random.default_rng(6)
+    weight, bias, x = rng.normal(size=(16, 5)), rng.normal(size=16), rng.normal(size=(40, 5))
+    smooth = np.arange(16) % 2 == kinds.index("tanh")
+    graph = EdgeGraph(
+        np.tile(np.arange(5), 16), np.repeat(np.arange(5, 21), 5), weight.ravel(),
+        np.concatenate([np.zeros(5), bias]),
+        np.concatenate([np.full(5, 2), np.arange(16) % 2]), (*kinds, relu),
+        np.arange(5), np.arange(5, 21),
+    )  # fmt: skip
+    run = compile_network(graph, dtype="float64")
+    assert run.explain().kernel == "grouped"
+    z = x @ weight.T + bias
+    close(run(x), np.where(smooth, np.tanh(z), np.maximum(z, 0.0)), "float64")
 
 
 def test_a_constant_among_many_outputs() -> None:

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 __all__ = ["CompiledNetwork", "compile_network"]
 
 _FEW = 6  # inputs below which a tile of zeros costs more than it gives
-_L1_SHARE = 24_576  # bytes of a block of sources: half of a first-level cache of 48 KB
+_L1_SHARE = 32_768  # bytes of a block of sources: what most first-level caches hold at least
 _NEARLY = 0.45  # share of edges from which filling up with zeros is faster
-_LONG_RUN = 12  # edges a block's run must have on average to pay for loading its sums again
+_LONG_RUN = 32  # edges a block's run must have on average to pay for loading its sums again
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,8 @@ def compile_network(
 
     A tile of inputs runs through all layers before the next one starts, so its values stay in the
     cache; each edge is one fused multiply-add over the tile. Neurons with the same sources run
-    eight at a time. Edges that no output hears are dropped and constant neurons folded into biases.
+    together, as many as the core's registers hold. Edges that no output hears are dropped and
+    constant neurons folded into biases.
 
     Args:
         network: An ``EdgeGraph``, or whatever ``byways.as_chain`` reads: a ``torch.nn.Module``, an
@@ -262,7 +263,7 @@ def _as_module(compiled: CompiledNetwork) -> Any:
 def _chosen(graph: EdgeGraph) -> tuple[Program, str]:
     """Choose groups where neurons share their sources, else blocks of sources where runs are long.
 
-    A level that is nearly complete is filled up with zeros: eight neurons at a time run more than
+    A level that is nearly complete is filled up with zeros: several neurons at a time run more than
     twice as fast as one.
     """
     grouped = compile_grouped(_filled(graph), execute.GROUP_ROWS)
@@ -272,7 +273,7 @@ def _chosen(graph: EdgeGraph) -> tuple[Program, str]:
     blocks = compile_runs(graph, simple.source_blocked(graph, block))
     if graph.edges >= _LONG_RUN * len(blocks.runs):
         return blocks, f"blocks of {block} sources"
-    return compile_runs(graph, simple.destination(graph)), "destination"
+    return compile_runs(graph, simple.even_destinations(graph)), "destination"
 
 
 def _filled(graph: EdgeGraph) -> EdgeGraph:

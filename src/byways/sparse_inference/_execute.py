@@ -1,9 +1,10 @@
 """The executor: all layers on one tile of inputs, then the next tile.
 
 A tile's values lie neuron by neuron, ``T`` inputs side by side, so that an edge is one fused
-multiply-add a vector. The wide kernel runs one destination at a time, six vectors wide; the grouped
-kernel eight destinations, three vectors wide, which loads each source once for eight of them. Both
-fill the registers of a core with 32 of them.
+multiply-add a vector. The wide kernel runs one destination at a time and is bound by the loads of
+sources: its tile is narrow, 128 bytes a neuron, so that more of them stay in the cache next to the
+core. The grouped kernel runs several destinations that share their sources, loads each source once
+for all, and is bound by the multipliers: its sums fill the registers that the core has.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from __future__ import annotations
 import numpy as np
 
 from byways.core.compiled import borrowing, compiled, entry
-from byways.sparse_inference._transpose import turn
-from byways.sparse_inference._vector import VECTOR_BYTES, accumulate
+from byways.sparse_inference._transpose import SQUARE_BYTES, turn
+from byways.sparse_inference._vector import REGISTERS, VECTOR_BYTES, accumulate
 
 __all__ = [
     "CLAMP",
@@ -30,7 +31,8 @@ __all__ = [
 ]
 
 IDENTITY, CLAMP, PIECES, TANH, SIGMOID = range(5)
-WIDE_VECTORS, GROUP_VECTORS, GROUP_ROWS = 6, 3, 8
+WIDE_VECTORS = 2
+GROUP_ROWS, GROUP_VECTORS = (8, 3) if REGISTERS >= 32 else (2, 2)
 
 
 @borrowing
@@ -107,7 +109,7 @@ def run_wide(x, out, first, last, program, values, width):
     runs, sources, weights, places, bias, low, high, kind, tables, inputs, outputs, constant = (
         program
     )
-    side = VECTOR_BYTES // values.itemsize
+    side = SQUARE_BYTES // values.itemsize
     into, out_of = np.arange(side) * len(inputs), np.arange(side) * len(outputs)
     for begin in range(first, last, width):
         count = min(width, last - begin)
@@ -128,7 +130,7 @@ def run_grouped(x, out, first, last, program, values, width):
     runs, sources, weights, places, bias, low, high, kind, tables, inputs, outputs, constant = (
         program
     )
-    side = VECTOR_BYTES // values.itemsize
+    side = SQUARE_BYTES // values.itemsize
     into, out_of = np.arange(side) * len(inputs), np.arange(side) * len(outputs)
     for begin in range(first, last, width):
         count = min(width, last - begin)

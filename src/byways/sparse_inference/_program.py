@@ -28,7 +28,7 @@ class Program:
     A run adds the edges ``first .. last`` of ``sources`` to its ``rows`` destinations, which stand
     in ``places``, ``bias`` and ``kind`` from index ``place`` on; each edge has ``rows`` weights,
     from index ``weight`` on. ``begins`` and ``ends`` mark the first and the last run of its
-    destinations; ``ends`` is 2 if an activation follows that is no clamp.
+    destinations; ``ends`` is 2 if an activation of one of them is no clamp.
 
     Attributes:
         runs: Columns first, last, place, weight, rows, begins, ends.
@@ -99,7 +99,10 @@ def compile_runs(graph: EdgeGraph, permutation: Ints) -> Program:
 
 
 def compile_grouped(graph: EdgeGraph, rows: int) -> Program:
-    """Level by level, run ``rows`` destinations with the same sources together where there are."""
+    """Level by level, run ``rows`` destinations with the same sources together where there are.
+
+    Blocks with the same sources follow each other and find them in the cache next to the core.
+    """
     start, _ = graph.into
     groups: dict[tuple[int, bytes], list[int]] = {}
     for v in np.flatnonzero(graph.in_degree).tolist():
@@ -111,7 +114,7 @@ def compile_grouped(graph: EdgeGraph, rows: int) -> Program:
         whole = len(members) - len(members) % rows
         blocks += [(level, members[i : i + rows]) for i in range(0, whole, rows)]
         blocks += [(level, [v]) for v in members[whole:]]
-    blocks.sort(key=lambda block: (block[0], block[1][0]))
+    blocks.sort(key=lambda block: block[0])
     runs, used, weight, place = [], 0, 0, 0
     shared, permutation = [], []
     for _, members in blocks:
@@ -141,7 +144,7 @@ def _assemble(
     tables = activation_tables(graph.activations)
     kind = graph.activation[ends]
     if len(ends):
-        runs[:, 6] *= 1 + (tables[kind, 0] > CLAMP)[runs[:, 2]]
+        runs[:, 6] *= 1 + np.logical_or.reduceat(tables[kind, 0] > CLAMP, runs[:, 2])
     fixed, values = constants(graph)
     constant = np.zeros(graph.vertices)
     constant[fixed] = values

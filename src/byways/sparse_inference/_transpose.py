@@ -1,7 +1,7 @@
 """Squares of a batch turned round in registers: rows of inputs to vectors of neurons, and back.
 
-Number by number, this takes as long as a third of a sparse network. A square is as wide as a vector
-of 64 bytes: its rows are loaded, pairs of them exchange halves, quarters and so on, and they are
+Number by number, this takes as long as a third of a sparse network. A square is as wide as a
+register: its rows are loaded, pairs of them exchange halves, quarters and so on, and they are
 stored as its columns.
 """
 
@@ -13,9 +13,11 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from byways.sparse_inference._vector import VECTOR_BYTES
+from byways.sparse_inference._vector import REGISTERS
 
-__all__ = ["turn"]
+__all__ = ["SQUARE_BYTES", "turn"]
+
+SQUARE_BYTES = 64 if REGISTERS >= 32 else 32
 
 _INDEX, _LANE = ir.IntType(64), ir.IntType(32)
 
@@ -35,8 +37,7 @@ def turn(
     """Write the transpose of a square of ``given`` to ``taken``, both flat arrays.
 
     Row ``r`` of the square begins at ``given_at[given_first + r] + given_shift``, and row ``c`` of
-    its transpose at ``taken_at[taken_first + c] + taken_shift``. A side has 16 numbers of 4 bytes
-    or 8 of 8 bytes.
+    its transpose at ``taken_at[taken_first + c] + taken_shift``. A side has ``SQUARE_BYTES``.
     """
     signature = types.void(
         given, given_at, types.intp, types.intp, taken, taken_at, types.intp, types.intp
@@ -48,7 +49,7 @@ def turn(
 
         number = data(0).type.pointee
         size = 4 if isinstance(number, ir.FloatType) else 8
-        vector = ir.VectorType(number, VECTOR_BYTES // size)
+        vector = ir.VectorType(number, SQUARE_BYTES // size)
 
         def places(k: int) -> list[Any]:
             array, at, first, shift = data(k), data(k + 1), arguments[k + 2], arguments[k + 3]

@@ -3,24 +3,40 @@
 ``accumulate`` adds a run of edges to ``rows`` destinations of ``vectors`` vectors each. A compiler
 keeps such accumulators in registers only if the loop is written with them as values; numba's arrays
 are memory, so the loop is emitted as LLVM instructions, with one phi node per accumulator. A vector
-is 64 bytes; on machines with shorter registers LLVM splits it.
+is 64 bytes; on machines with shorter registers LLVM splits it, and ``REGISTERS`` tells how many
+vectors their registers hold together.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = ["VECTOR_BYTES", "accumulate"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["REGISTERS", "VECTOR_BYTES", "accumulate"]
+
+
+def _registers() -> int:
+    """Count: 32 of 64 bytes with AVX-512, 16 of 32 bytes with AVX, 32 of 16 bytes on ARM."""
+    try:
+        features = binding.get_host_cpu_features()
+    except RuntimeError:  # LLVM cannot tell
+        return 8
+    return 32 if features.get("avx512f") else 8
+
 
 VECTOR_BYTES = 64
+REGISTERS = _registers()
 _INDEX = ir.IntType(64)
 _UNALIGNED = 4  # bytes; what vectors may rely on
+_BUSY = 4  # accumulators that keep the multipliers busy while each waits for its last addition
 # Places of the arguments of ``accumulate``.
 _ARRAYS = {"values": 0, "places": 1, "sources": 3, "weights": 6, "bias": 8, "low": 9, "high": 10}
 _NUMBERS = {"place": 2, "first": 4, "last": 5, "weight": 7, "begins": 11, "ends": 12}
@@ -76,7 +92,11 @@ def accumulate(
 
 # sizes: kernel, one basic block after the other, as LLVM reads them
 def _emit(b: Any, arrays: dict[str, Any], numbers: dict[str, Any], rows: int, vectors: int) -> None:
-    """Write the loop over the edges: load the source once, feed every accumulator."""
+    """Write the loops over the edges: load the source once, feed every accumulator.
+
+    An accumulator waits for its last addition. Where an edge feeds few of them, every other edge
+    feeds a second set.
+    """
     number = arrays["values"].type.pointee
     lanes = VECTOR_BYTES // (4 if isinstance(number, ir.FloatType) else 8)
     vector = ir.VectorType(number, lanes)
@@ -91,48 +111,77 @@ def _emit(b: Any, arrays: dict[str, Any], numbers: dict[str, Any], rows: int, ve
         start = b.gep(arrays["values"], [b.add(offset, _INDEX(k * lanes))])
         return b.bitcast(start, vector.as_pointer())
 
+    def add(edge: Any, sums: list[Any]) -> list[Any]:
+        source = b.zext(element("sources", edge), _INDEX)
+        loaded = [b.load(at(source, k), align=_UNALIGNED) for k in range(vectors)]
+        row = b.add(numbers["weight"], b.mul(b.sub(edge, first), _INDEX(rows)))
+        fresh = []
+        for r in range(rows):
+            factor = _broadcast(b, element("weights", row, r), vector)
+            fresh += [
+                b.call(fma, [factor, loaded[k], sums[r * vectors + k]]) for k in range(vectors)
+            ]
+        return fresh
+
     places = [element("places", numbers["place"], r) for r in range(rows)]
     begins, ends = (b.icmp_signed("!=", numbers[name], _INDEX(0)) for name in ("begins", "ends"))
-    begun = []
+    sums = []
     for r, place in enumerate(places):
         bias = _broadcast(b, element("bias", numbers["place"], r), vector)
         held = [b.load(at(place, k), align=_UNALIGNED) for k in range(vectors)]
-        begun += [b.select(begins, bias, old) for old in held]
-    before, loop, after = b.block, b.append_basic_block("edges"), b.append_basic_block("done")
-    b.cbranch(b.icmp_signed("<", first, last), loop, after)
+        sums += [b.select(begins, bias, old) for old in held]
+    edge, size = first, len(sums)
+    if 2 * size <= _BUSY:
 
-    b.position_at_end(loop)
-    edge = b.phi(_INDEX)
-    sums = [b.phi(vector) for _ in begun]
-    source = b.zext(element("sources", edge), _INDEX)
-    loaded = [b.load(at(source, k), align=_UNALIGNED) for k in range(vectors)]
-    row = b.add(numbers["weight"], b.mul(b.sub(edge, first), _INDEX(rows)))
-    fresh = []
-    for r in range(rows):
-        factor = _broadcast(b, element("weights", row, r), vector)
-        fresh += [b.call(fma, [factor, loaded[k], sums[r * vectors + k]]) for k in range(vectors)]
-    following = b.add(edge, _INDEX(1))
-    b.cbranch(b.icmp_signed("<", following, last), loop, after)
-    for phi, old, new in zip([edge, *sums], [first, *begun], [following, *fresh], strict=True):
-        phi.add_incoming(old, before)
-        phi.add_incoming(new, loop)
+        def pair(edge: Any, sums: list[Any]) -> list[Any]:
+            return add(edge, sums[:size]) + add(b.add(edge, _INDEX(1)), sums[size:])
 
-    b.position_at_end(after)
-    results = []
-    for old, new in zip(begun, fresh, strict=True):
-        results.append(b.phi(vector))
-        results[-1].add_incoming(old, before)
-        results[-1].add_incoming(new, loop)
+        nothing = ir.Constant(vector, [number(-0.0)] * lanes)
+        edge, sums = _loop(b, edge, last, 2, sums + [nothing] * size, pair)
+        sums = [b.fadd(x, y) for x, y in zip(sums[:size], sums[size:], strict=True)]
+    _, sums = _loop(b, edge, last, 1, sums, add)
     for r, place in enumerate(places):
         low, high = (
             _broadcast(b, b.select(ends, element(name, numbers["place"], r), open_), vector)
             for name, open_ in (("low", number(-math.inf)), ("high", number(math.inf)))
         )
         for k in range(vectors):
-            z = results[r * vectors + k]
+            z = sums[r * vectors + k]
             z = b.select(b.fcmp_ordered("<", z, low), low, z)
             z = b.select(b.fcmp_ordered(">", z, high), high, z)
             b.store(z, at(place, k), align=_UNALIGNED)
+
+
+def _loop(
+    b: Any,
+    first: Any,
+    last: Any,
+    step: int,
+    values: list[Any],
+    body: Callable[[Any, list[Any]], list[Any]],
+) -> tuple[Any, list[Any]]:
+    """Take ``step`` edges at a time while as many are left; give the next edge and the values."""
+    before, loop, after = b.block, b.append_basic_block("edges"), b.append_basic_block("done")
+
+    def branch(edge: Any) -> None:
+        b.cbranch(b.icmp_signed("<=", b.add(edge, _INDEX(step)), last), loop, after)
+
+    branch(first)
+    b.position_at_end(loop)
+    begun = [first, *values]
+    held = [b.phi(value.type) for value in begun]
+    fresh = [b.add(held[0], _INDEX(step)), *body(held[0], held[1:])]
+    branch(fresh[0])
+    for phi, old, new in zip(held, begun, fresh, strict=True):
+        phi.add_incoming(old, before)
+        phi.add_incoming(new, loop)
+    b.position_at_end(after)
+    results = []
+    for old, new in zip(begun, fresh, strict=True):
+        results.append(b.phi(old.type))
+        results[-1].add_incoming(old, before)
+        results[-1].add_incoming(new, loop)
+    return results[0], results[1:]
 
 
 def _broadcast(b: Any, value: Any, vector: Any) -> Any:
