@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
     from byways.regions._domains import Domain
+    from byways.regions._feasibility import Depth
     from byways.regions._report import RegionReport
 
     Array = NDArray[np.float64]
 
 __all__ = [
     "adjacency",
+    "beyond",
     "connected_parts",
     "corners",
     "decision_boundary",
@@ -38,6 +40,7 @@ __all__ = [
     "ranks",
     "to_domain_coordinates",
     "to_domain_points",
+    "varying",
 ]
 
 _REGIONS_AT_ONCE = 4_096
@@ -73,14 +76,26 @@ def to_domain_coordinates(domain: Domain, rows: Array) -> tuple[Array, Array]:
     if isinstance(domain, WholeSpace):
         normals, offsets = -rows[:, 1:], rows[:, 0]
     else:
-        box = domain if isinstance(domain, Box) else domain.box
-        axes = np.flatnonzero(box.lower < box.upper)
+        box, axes = _box(domain), varying(domain)
         width = (box.upper - box.lower)[axes]
         normals = np.zeros((len(rows), box.dim))
         normals[:, axes] = -rows[:, 1:] / width
         offsets = rows[:, 0] + normals @ box.lower
     length = np.linalg.norm(normals, axis=1)
     return normals / length[:, None], offsets / length
+
+
+def varying(domain: Domain) -> NDArray[np.intp]:
+    """Give the domain's own coordinates that are not fixed."""
+    if isinstance(domain, WholeSpace):
+        return np.arange(domain.dim)
+    box = _box(domain)
+    return np.flatnonzero(box.lower < box.upper)
+
+
+def _box(domain: Box | Polytope | Slice) -> Box:
+    """Give the box that a bounded domain lies in, in its own coordinates."""
+    return domain if isinstance(domain, Box) else domain.box
 
 
 def corners(report: RegionReport, k: int) -> Array:
@@ -254,8 +269,7 @@ def to_domain_points(domain: Domain, points: Array) -> Array:
     """Turn engine coordinates into the domain's own."""
     if isinstance(domain, WholeSpace):
         return points
-    box = domain if isinstance(domain, Box) else domain.box
-    axes = np.flatnonzero(box.lower < box.upper)
+    box, axes = _box(domain), varying(domain)
     result = np.broadcast_to(box.lower, (*points.shape[:-1], box.dim)).copy()
     result[..., axes] += points * (box.upper - box.lower)[axes]
     return result
@@ -285,13 +299,27 @@ def _across(report: RegionReport, k: int) -> NDArray[np.intp]:
         others = np.delete(rows, i, axis=0)
         on_facet = np.vstack([rows[i], -rows[i]])
         depth = deepest_point(others, on_facet, np.ones(problem.dim, dtype=bool), box=False)
-        for step in depth.margin * 0.5 ** np.arange(1, 36):
-            beyond = depth.point - step * rows[i, 1:]
-            other = int(report.locate(problem.embed(beyond)))
-            if other not in (-1, k) and _touches(report, other, depth.point):
-                found.append((k, other))
-                break
+        other = beyond(report, k, rows[i], depth)
+        if other >= 0:
+            found.append((k, other))
     return np.array(found, dtype=np.intp).reshape(-1, 2)
+
+
+def beyond(report: RegionReport, k: int, row: Array, depth: Depth) -> int:
+    """Find the region on the other side of a facet of region ``k``, or -1.
+
+    Args:
+        report: The list.
+        k: The region.
+        row: What is zero on the facet and positive in the region.
+        depth: The facet's deepest point.
+    """
+    for step in depth.margin * 0.5 ** np.arange(1, 36):
+        place = depth.point - step * row[1:]
+        other = int(report.locate(report.problem.embed(place)))
+        if other not in (-1, k) and _touches(report, other, depth.point):
+            return other
+    return -1
 
 
 def _touches(report: RegionReport, k: int, point: Array) -> bool:

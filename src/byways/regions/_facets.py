@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from byways.core.errors import DomainError
 from byways.regions import _analysis, _geometry
 from byways.regions._feasibility import deepest_point
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from byways.regions._feasibility import Depth
     from byways.regions._report import RegionReport
 
     Array = NDArray[np.float64]
@@ -25,18 +27,20 @@ __all__ = ["Facet", "decision_facets"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Facet:
-    """A flat piece of the decision boundary: a region intersected with a hyperplane.
+    """A flat piece of the decision boundary: a closed region intersected with a hyperplane.
 
     Attributes:
-        region: Number of the region.
+        region: Number of the region; of a piece on the border between two, one of them.
         outputs: The two outputs that tie there, the others being smaller; ``(0, 0)`` where the only
             output is zero.
         normal: Unit normal of the hyperplane ``normal . x = offset``, in the domain's coordinates,
-            pointing to where the second output is larger (the only output is positive).
+            pointing to where the region's own map has the second output larger (the only one
+            positive).
         offset: See ``normal``.
         A: With ``b``: the facet's inequalities ``A x <= b``, besides the hyperplane.
         b: See ``A``.
         point: A point in the facet's relative interior, as far as can be from its borders.
+        axes: The domain's coordinates that vary; on the others it is flat.
     """
 
     region: int
@@ -46,9 +50,14 @@ class Facet:
     A: Array
     b: Array
     point: Array
+    axes: NDArray[np.intp]
 
     def vertices(self) -> Array:
-        """List the facet's corners, shape ``(v, n)``; for bounded facets of few dimensions."""
+        """List the facet's corners, shape ``(v, n)``.
+
+        Raises:
+            DomainError: If the facet is unbounded, or itself has more than 9 dimensions.
+        """
         from scipy.spatial import HalfspaceIntersection
 
         basis = self._basis()
@@ -57,6 +66,7 @@ class Facet:
         rows, gaps = rows[size > 1e-12], gaps[size > 1e-12]
         if basis.shape[1] == 0:
             return self.point[None]
+        self._require_corners(rows)
         if basis.shape[1] == 1:
             ends = gaps / rows[:, 0]
             along = np.array([[ends[rows[:, 0] < 0].max()], [ends[rows[:, 0] > 0].min()]])
@@ -68,7 +78,11 @@ class Facet:
         return corners
 
     def area(self) -> float:
-        """Give the facet's volume in its own dimensions: 1 for a point, a length, an area."""
+        """Give the facet's volume in its own dimensions: 1 for a point, a length, an area.
+
+        Raises:
+            DomainError: If the facet is unbounded, or itself has more than 9 dimensions.
+        """
         basis = self._basis()
         if basis.shape[1] == 0:
             return 1.0
@@ -76,34 +90,85 @@ class Facet:
 
     def _basis(self) -> Array:
         """Give orthonormal directions along the facet, without flat sides of the domain."""
-        axes = np.flatnonzero((self.A != 0).any(axis=0) | (self.normal != 0))
-        basis = np.zeros((len(self.normal), len(axes) - 1))
-        basis[axes] = np.linalg.svd(self.normal[None, axes])[2][1:].T
+        basis = np.zeros((len(self.normal), len(self.axes) - 1))
+        basis[self.axes] = np.linalg.svd(self.normal[None, self.axes])[2][1:].T
         return basis
+
+    def _require_corners(self, rows: Array) -> None:
+        """Refuse facets that are not the hull of a list of corners, or of too long a list."""
+        d = rows.shape[1]
+        if d > _geometry.MOST_DIMENSIONS:
+            raise DomainError(
+                f"a facet of {d} dimensions has too many corners to list; "
+                f"{_geometry.MOST_DIMENSIONS} dimensions are the most. Use its A and b, or "
+                "restrict the network to a Slice"
+            )
+        if not _geometry.is_bounded(rows):
+            raise DomainError(
+                f"this facet in region {self.region} is unbounded, so its corners do not span it; "
+                "use its A and b, or enumerate on a Box"
+            )
 
 
 def decision_facets(report: RegionReport) -> Iterator[Facet]:
     """Give the facets of the decision boundary, region by region."""
     problem, domain = report.problem, report.question.domain
-    tolerance = report.question.tolerance
+    tolerance, axes = report.question.tolerance, _analysis.varying(report.question.domain)
     for k in range(len(report)):
-        local = report.network.local_map(report.signs_of([k])[0], before=problem.embed)
-        values = np.column_stack([local.bias, local.weight])
-        rows, _ = _geometry.all_rows(problem, report.bits_of(k))
+        values = _outputs(report, k)
+        rows, owner = _geometry.all_rows(problem, report.bits_of(k))
         for outputs, tie, lead in _ties(values):
             size = float(np.linalg.norm(tie[1:]))
-            if size <= 1e-12 * max(float(np.abs(values).max()), 1e-300):
+            if size <= _same(values):
                 continue  # the same function on the whole region: no facet of its own
-            on, inside = tie / size, np.concatenate([rows, _unit(lead)])
+            on = tie / size
+            along = np.minimum(*(np.abs(rows + s * on).max(axis=1) for s in (-1, 1))) <= tolerance
+            if (owner[along] < 0).any():
+                continue  # a side of the domain, with nothing beyond
+            inside = np.concatenate([rows[~along], _unit(lead)])
             depth = deepest_point(
                 inside, np.vstack([on, -on]), np.ones(problem.dim, dtype=bool), box=False
             )
             if depth.margin <= tolerance:
                 continue
+            border = np.flatnonzero(along)
+            if border.size and not _gives(
+                report, k, outputs, owner[border[0]], rows[border[0]], depth
+            ):
+                continue
             A, b = _analysis.to_domain_coordinates(domain, inside)
             normal, offset = _analysis.to_domain_coordinates(domain, on[None])
             place = _analysis.to_domain_points(domain, depth.point)
-            yield Facet(k, outputs, -normal[0], -float(offset[0]), A, b, place)
+            yield Facet(k, outputs, -normal[0], -float(offset[0]), A, b, place, axes)
+
+
+def _outputs(report: RegionReport, k: int) -> Array:
+    """Give the outputs on a region as rows over engine coordinates."""
+    local = report.network.local_map(report.signs_of([k])[0], before=report.problem.embed)
+    return np.column_stack([local.bias, local.weight])
+
+
+def _same(values: Array) -> float:
+    """Give the gradient up to which two outputs differ by rounding only."""
+    return 1e-12 * max(float(np.abs(values).max()), 1e-300)
+
+
+def _gives(
+    report: RegionReport, k: int, outputs: tuple[int, int], decision: int, row: Array, depth: Depth
+) -> bool:
+    """Tell whether it is this region that gives a piece on its border with another.
+
+    That is the one on the positive side of the border's first decision, which both regions have in
+    common; but only the other can, if the outputs are the same function on the positive side.
+    """
+    if report.bits_of(k)[decision]:
+        return True
+    other = _analysis.beyond(report, k, row, depth)
+    if other < 0:
+        return True
+    values = _outputs(report, other)
+    tie = next(tie for pair, tie, _ in _ties(values) if pair == outputs)
+    return float(np.linalg.norm(tie[1:])) <= _same(values)
 
 
 def _ties(values: Array) -> Iterator[tuple[tuple[int, int], Array, Array]]:

@@ -18,9 +18,18 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
     Bits = NDArray[np.uint8]
 
-__all__ = ["all_rows", "bounding_rows", "minimal_rows", "vertices", "volume", "volume_and_centroid"]
+__all__ = [
+    "MOST_DIMENSIONS",
+    "all_rows",
+    "bounding_rows",
+    "is_bounded",
+    "minimal_rows",
+    "vertices",
+    "volume",
+    "volume_and_centroid",
+]
 
-_MOST_DIMENSIONS = 9  # of a vertex list; beyond, their number explodes
+MOST_DIMENSIONS = 9  # of a vertex list; beyond, their number explodes
 
 
 def all_rows(problem: Problem, bits: Bits) -> tuple[Array, NDArray[np.intp]]:
@@ -71,6 +80,23 @@ def _lowest(row: Array, rows: Array) -> float:
     return float(found.fun + row[0])
 
 
+def is_bounded(normals: Array) -> bool:
+    """Tell whether ``{x : normals x <= b}``, if it is not empty, is bounded; whatever ``b`` is.
+
+    It is if no direction is left free: the normals span the space, and a combination of all of
+    them with positive factors is zero (Stiemke's lemma).
+    """
+    from scipy.optimize import linprog
+
+    m, d = normals.shape
+    if np.linalg.matrix_rank(normals) < d:
+        return False
+    found = linprog(
+        np.zeros(m), A_eq=normals.T, b_eq=np.zeros(d), bounds=(1.0, None), method="highs-ds"
+    )
+    return bool(found.status == 0)
+
+
 def vertices(problem: Problem, rows: Array, inside: Array) -> Array:
     """List the vertices of a bounded region in engine coordinates, in two dimensions in turn.
 
@@ -86,9 +112,9 @@ def vertices(problem: Problem, rows: Array, inside: Array) -> Array:
     if d == 1:
         ends = -rows[:, 0] / rows[:, 1]
         return np.array([[ends[rows[:, 1] > 0].max()], [ends[rows[:, 1] < 0].min()]])
-    if d > _MOST_DIMENSIONS:
+    if d > MOST_DIMENSIONS:
         raise DomainError(
-            f"a region in {d} dimensions has too many vertices to list; {_MOST_DIMENSIONS} "
+            f"a region in {d} dimensions has too many vertices to list; {MOST_DIMENSIONS} "
             "dimensions are the most. Use halfspaces(k), or restrict the network to a Slice"
         )
     from scipy.spatial import HalfspaceIntersection

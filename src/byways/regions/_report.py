@@ -372,8 +372,24 @@ class RegionReport(Report):
         """Give the decision boundary's flat pieces, in any number of dimensions, region by region.
 
         A piece is where two outputs tie and the others are smaller (with one output, where it is
-        zero) inside a region; each has inequalities, a point, ``vertices()`` and ``area()``. Ties
-        along the border between regions are not given. Cost: a linear program per region and pair.
+        zero), on a hyperplane through a region or on the border between two, which is given once;
+        each has inequalities, a point, ``vertices()`` and ``area()``. Not given are whole regions
+        on which outputs tie, places where three tie, and sides of the domain. Cost: a linear
+        program per region and pair.
+
+        Example:
+            The line ``x + y = 1`` through the unit square, and the border ``x = 0`` between the
+            two regions of ``relu(x) - relu(-x)``:
+
+            >>> import byways as bw
+            >>> line = [([[1.0, 1.0]], [1.0]), ([[1.0]], [-2.0])]
+            >>> (facet,) = bw.regions.enumerate_regions(line, (0, 1)).decision_facets()
+            >>> sorted(facet.vertices().round(9).tolist()), round(facet.area(), 4)
+            ([[0.0, 1.0], [1.0, 0.0]], 1.4142)
+            >>> kink = [([[1.0, 0.0], [-1.0, 0.0]], [0.0, 0.0]), ([[1.0, -1.0]], [0.0])]
+            >>> (facet,) = bw.regions.enumerate_regions(kink, (-1, 1)).decision_facets()
+            >>> facet.normal.tolist(), facet.area()
+            ([1.0, 0.0], 2.0)
         """
         from byways.regions._facets import decision_facets
 
