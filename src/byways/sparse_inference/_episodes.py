@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from byways.core.compiled import compiled, entry
+from byways.core.compiled import borrowing, entry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -162,7 +162,7 @@ def begin(nets, states, chosen):
 
 
 # sizes: kernel, the cache's change is part of the move
-@compiled
+@borrowing
 def run(i, e, nets, states):
     """Run an edge and give its misses: source first, then target, the oldest leaves."""
     u, v = nets.sources[i, e], nets.targets[i, e]
@@ -198,7 +198,7 @@ def run(i, e, nets, states):
     return misses
 
 
-@compiled
+@borrowing
 def _edges_at(i, x, side, nets):
     """Give the range of the edges out of (side 0) or into a vertex."""
     starts = nets.out_start if side == 0 else nets.in_start
@@ -206,7 +206,7 @@ def _edges_at(i, x, side, nets):
 
 
 # sizes: kernel, one scan over the edges at the cache
-@compiled
+@borrowing
 def free_edge(i, nets, states):
     """Find a ready edge with both ends in the cache, first one that finishes a vertex; else -1."""
     best, least = -1, np.int64(2) ** 62
@@ -224,7 +224,7 @@ def free_edge(i, nets, states):
     return best
 
 
-@compiled
+@borrowing
 def settle(i, nets, states):
     """Run all edges that cost nothing."""
     e = free_edge(i, nets, states)
@@ -248,7 +248,7 @@ def step(nets, states, edges, free, misses, ran):
 
 
 # sizes: kernel, as above
-@compiled
+@borrowing
 def choices(i, everything, nets, states, edges):
     """List ready edges: all, or those at the cache, or the next in line if there are none."""
     count = 0
@@ -277,7 +277,7 @@ def choices(i, everything, nets, states, edges):
     return count
 
 
-@compiled
+@borrowing
 def _neighbours(i, y, nets, states, known):
     """Count for a vertex its edges to the cache: ready ones, all left, last ones of their ends."""
     ready, near, finishing = 0, 0, 0
@@ -295,7 +295,7 @@ def _neighbours(i, y, nets, states, known):
     known[y, 0], known[y, 1], known[y, 2] = ready, near, finishing
 
 
-@compiled
+@borrowing
 def _oldest_two(i, states):
     """Give the two cached vertices that were used longest ago, -1 while the cache has room."""
     first, second = -1, -1
@@ -311,7 +311,7 @@ def _oldest_two(i, states):
 
 
 # sizes: kernel, what it finds out about a vertex serves all choices at it
-@compiled
+@borrowing
 def describe(i, edges, count, nets, states, known, mark, by_source, by_target, features):
     """Fill in the features of a game's choices, and which of them share an end."""
     cache, held, stamp, left = states.cache[i], states.held[i], states.stamp[i], states.left[i]
@@ -320,6 +320,11 @@ def describe(i, edges, count, nets, states, known, mark, by_source, by_target, f
     if oldest >= 0:
         _neighbours(i, oldest, nets, states, known)
         _neighbours(i, second, nets, states, known)
+    for c in range(states.tally[i, SIZE]):
+        later = 0
+        for other in range(states.tally[i, SIZE]):
+            later += stamp[cache[other]] > stamp[cache[c]]
+        known[cache[c], 3] = later
     for k in range(count):
         u, v = nets.sources[i, edges[k]], nets.targets[i, edges[k]]
         mark[0, u], mark[1, v] = -1, -1
@@ -336,10 +341,7 @@ def describe(i, edges, count, nets, states, known, mark, by_source, by_target, f
             if held[x]:
                 row[2] += left[x]
                 row[3] = max(row[3], (now - stamp[x]) / places)
-                later = 0
-                for y in cache[: states.tally[i, SIZE]]:
-                    later += stamp[y] > stamp[x]
-                row[13] = max(row[13], later / places)
+                row[13] = max(row[13], known[x, 3] / places)
                 continue
             if mark[2, x] < 0:
                 mark[2, x] = 0
@@ -367,7 +369,7 @@ def describe(i, edges, count, nets, states, known, mark, by_source, by_target, f
 def look(nets, states, everything, view):
     """List and describe the choices of all games."""
     points = nets.out_start.shape[1]
-    known, mark = np.empty((points, 3), np.int64), np.empty((3, points), np.int64)
+    known, mark = np.empty((points, 4), np.int64), np.empty((3, points), np.int64)
     for i in range(len(nets.sizes)):
         at = view.starts[i]
         count = choices(i, everything, nets, states, view.edges[at:])
@@ -376,3 +378,13 @@ def look(nets, states, everything, view):
             view.by_source[at:], view.by_target[at:], view.features[at:],
         )  # fmt: skip
         view.starts[i + 1] = at + count
+
+
+@entry
+def spread(view, table):
+    """Write the features of all choices to their rows of a table by game and edge."""
+    for i in range(len(table)):
+        for k in range(view.starts[i], view.starts[i + 1]):
+            row, features = table[i, view.edges[k]], view.features[k]
+            for j in range(len(row)):
+                row[j] = features[j]

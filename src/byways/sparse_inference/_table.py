@@ -136,10 +136,8 @@ class Table:
     def observe(self) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
         """Give features, shape ``(count, max_edges, features)``, and the mask as numbers."""
         episodes.look(self._nets, self._states, True, self._view)
-        rows = self._view.starts[-1]
-        game = np.repeat(np.arange(self.count), np.diff(self._view.starts))
         features = np.zeros((self.count, self.max_edges, self.features), np.float32)
-        features[game, self._view.edges[:rows]] = self._view.features[:rows]
+        episodes.spread(self._view, features)
         return features, self.mask().astype(np.int8)
 
 
