@@ -209,22 +209,25 @@ class OnnxDense:
 
 
 def fma_peak() -> float:
-    """Measure this core's multiply-adds a second: 24 sums in registers, nothing loaded."""
+    """Measure this core's multiply-adds a second: sums fill its registers, one source is loaded."""
     from numba import njit
 
-    from byways.sparse_inference._vector import accumulate
+    from byways.sparse_inference._vector import REGISTERS, VECTOR_BYTES, accumulate
+
+    rows, vectors = (8, 3) if REGISTERS >= 32 else (6, 1)
 
     @njit(error_model="numpy")  # type: ignore[untyped-decorator]
     def spin(values, places, sources, weights, plain, edges):  # type: ignore[no-untyped-def]
         accumulate(
-            values, places, 0, sources, 0, edges, weights, 0, plain, plain, plain, 0, 0, 8, 3
-        )
+            values, places, 0, sources, 0, edges, weights, 0, plain, plain, plain, 0, 0,
+            rows, vectors,
+        )  # fmt: skip
 
-    edges = 4096
-    values = np.zeros(9 * 48 + 16, np.float32)
+    edges, width = 4096, vectors * VECTOR_BYTES // 4
+    values = np.zeros((rows + 1) * width + 16, np.float32)
     arguments = (
-        values, np.arange(1, 9) * 48, np.zeros(edges, np.uint32),
-        np.zeros(8 * edges, np.float32), np.zeros(8, np.float32), edges,
+        values, np.arange(1, rows + 1) * width, np.zeros(edges, np.uint32),
+        np.zeros(rows * edges, np.float32), np.zeros(rows, np.float32), edges,
     )  # fmt: skip
     spin(*arguments)
     best = float("inf")
@@ -232,4 +235,4 @@ def fma_peak() -> float:
         start = time.perf_counter()
         spin(*arguments)
         best = min(best, time.perf_counter() - start)
-    return 8 * 48 * edges / best
+    return rows * width * edges / best
