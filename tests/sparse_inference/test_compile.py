@@ -31,7 +31,7 @@ def close(found: np.ndarray, expected: np.ndarray, dtype: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("batch", [0, 1, 6, 7, 31, 32, 33, 48, 49, 200])
+@pytest.mark.parametrize("batch", [0, 1, 3, 4, 31, 32, 33, 48, 49, 200])
 def test_any_graph_and_any_batch(batch: int, dtype: str) -> None:
     rng = np.random.default_rng(batch)
     graph = random_graph(rng)
@@ -74,7 +74,7 @@ def layered(graph: EdgeGraph, n: int, x: np.ndarray, high: float) -> np.ndarray:
         (radix_net(64, 7, base=64), "wide", 32.0),
         (radix_net(256, 5, base=16), "grouped", 32.0),
         (random_sparse([64] * 4, 0.3, rng=1), "wide", np.inf),
-        (random_sparse([64] * 4, 0.7, rng=1), "grouped", np.inf),
+        (random_sparse([64] * 4, 0.8, rng=1), "grouped", np.inf),
         (random_sparse([64] * 3, 1.0, rng=1), "grouped", np.inf),
     ],
     ids=["radix_wide", "radix_grouped", "thin", "nearly_complete", "complete"],
@@ -98,7 +98,7 @@ def test_widths_and_batches_that_do_not_fill_squares(widths: tuple[int, ...], dt
     weights = [rng.normal(size=shape) for shape in zip(widths[1:], widths[:-1], strict=True)]
     biases = [rng.normal(size=n) for n in widths[1:]]
     run = compile_network(EdgeGraph.from_layers(weights, biases, relu), dtype=dtype, threads=1)
-    for batch in (7, 15, 16, 17, 100, 111, 112, 193):
+    for batch in (4, 7, 8, 9, 15, 16, 17, 100, 111, 112, 193):
         x = rng.normal(size=(batch, widths[0]))
         hidden = np.maximum(x @ weights[0].T + biases[0], 0.0)
         close(run(x), np.maximum(hidden @ weights[1].T + biases[1], 0.0), dtype)

@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 
 __all__ = ["CompiledNetwork", "compile_network"]
 
-_FEW = 6  # inputs below which a tile of zeros costs more than it gives
+_FEW = 3  # inputs up to which one after the other is faster than a tile with empty places
 _L1_SHARE = 32_768  # bytes of a block of sources: what most first-level caches hold at least
-_NEARLY = 0.45  # share of edges from which filling up with zeros is faster
+# Share of edges from which filling up with zeros is faster; less where more neurons share a load.
+_NEARLY = 0.45 if execute.GROUP_ROWS >= 8 else 0.7
 _LONG_RUN = 32  # edges a block's run must have on average to pay for loading its sums again
 
 
@@ -42,7 +43,7 @@ class Explanation:
     Attributes:
         kernel: ``"grouped"`` or ``"wide"``.
         order: Which order of edges.
-        alone: What the loop for fewer than seven inputs runs over: ``"targets"``, whose sums it
+        alone: What the loop for fewer than four inputs runs over: ``"targets"``, whose sums it
             takes, or ``"sources"``, whose values it sends unless they are zero.
         tile: Inputs that run together.
         edges: Edges executed.
