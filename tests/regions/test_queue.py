@@ -14,7 +14,7 @@ import pytest
 from byways.networks import arrangement
 from byways.regions import Outcome, _gather, _work, count_regions, enumerate_regions
 from byways.regions._question import Question
-from byways.runs import serve_queue
+from byways.runs import RunDirectory, serve_queue
 from tests.runs.conftest import broker_url, queue
 
 __all__ = ["broker_url", "queue"]  # fixtures
@@ -36,6 +36,16 @@ def worker(run_dir: Path, queue: str) -> Iterator[list[int]]:
         done.append(served.result())
 
 
+def open_tasks(run_dir: Path) -> set[str]:
+    """Give the tasks that finished ones left to others and that nobody has done."""
+    with RunDirectory.open(run_dir) as run:
+        results = run.finished()
+        done = set(run.done_keys())
+        assert done == set(results)
+        assert _work.WHOLE in done
+        return {task.key for key in done for task in results[key].rest} - done
+
+
 @pytest.mark.usefixtures("_cut_early")
 @pytest.mark.parametrize("door", DOORS)
 def test_workers_of_a_queue_find_all_regions(door: str, queue: str, tmp_path: Path) -> None:
@@ -44,8 +54,14 @@ def test_workers_of_a_queue_find_all_regions(door: str, queue: str, tmp_path: Pa
     assert found.outcome is Outcome.COMPLETE
     assert (len(found) if door == "list" else found.total) == REGIONS
     assert done[0] > 1
+    assert open_tasks(tmp_path / "run") == set()
+    again = DOORS[door](CHAIN, (-1, 1), run_dir=tmp_path / "run")  # from what is there
+    alone = DOORS[door](CHAIN, (-1, 1))
     if door == "list":
-        assert found.digest() == enumerate_regions(CHAIN, (-1, 1)).digest()
+        assert found.digest() == again.digest() == alone.digest()
+    for other in (again, alone):
+        assert found.layer_counts == other.layer_counts
+        assert found.ambiguous == other.ambiguous
 
 
 @pytest.mark.usefixtures("_cut_early")
@@ -57,6 +73,12 @@ def test_without_workers_a_time_limit_ends_it(
     found = count_regions(CHAIN, (-1, 1), time_limit=0.2, **options)
     assert found.outcome is Outcome.TIME_LIMIT
     assert found.total < REGIONS  # what the master itself did at first
+    assert len(open_tasks(tmp_path / "run")) > 1
+    resumed = count_regions(CHAIN, (-1, 1), run_dir=tmp_path / "run")
+    alone = count_regions(CHAIN, (-1, 1))
+    assert resumed.outcome is Outcome.COMPLETE
+    assert (resumed.total, resumed.layer_counts) == (REGIONS, alone.layer_counts)
+    assert open_tasks(tmp_path / "run") == set()
 
 
 @pytest.mark.parametrize("door", DOORS.values(), ids=DOORS)
