@@ -1,30 +1,25 @@
-"""A program to be killed that lists 2^LEVELS regions: ``python -m tests.regions.lister ...``.
+"""A program that lists signs: ``python -m tests.regions.lister CHAIN RUN WORKERS``.
 
-Arguments: RUN LEVELS WORKERS. It prints the outcome, the number of regions, the digest, and the
-largest resident size in MiB.
+It prints the outcome, the number of regions, the digest, and its largest size in memory in MiB.
 """
 
 from __future__ import annotations
 
-import resource
 import sys
+from pathlib import Path
 
-from byways.networks import tent_chain
+from byways.core.chain import LayerChain
 from byways.regions import RegionReport, enumerate_regions
+from tests.regions.programs import peak
 
 
-def list_tents(run: str | None, levels: int, workers: int) -> RegionReport:
-    return enumerate_regions(
-        tent_chain(levels), (0, 1), keep=("signs",), run_dir=run, workers=workers
-    )
+def list_signs(chain: LayerChain, run: Path | None, workers: int) -> RegionReport:
+    return enumerate_regions(chain, (0, 1), keep=("signs",), run_dir=run, workers=workers)
 
 
-def main(run: str, levels: str, workers: str) -> None:
-    report = list_tents(run, int(levels), int(workers))
-    digest = report.digest()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    peak //= 2**20 if sys.platform == "darwin" else 2**10
-    print(report.outcome.name, len(report), digest, peak)
+def main(chain: str, run: str, workers: str) -> None:
+    report = list_signs(LayerChain.load(chain), Path(run), int(workers))
+    print(report.outcome.name, len(report), report.digest(), peak())
 
 
 if __name__ == "__main__":

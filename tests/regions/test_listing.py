@@ -3,17 +3,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import errno
 import mmap
 import os
 import pickle
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +36,11 @@ from byways.regions._array_files import ArrayFile, blocks
 from byways.regions._question import Question
 from byways.regions._signs import find, lower_bound
 from byways.runs import RunDirectory
-from tests.regions.lister import list_tents
+from tests.regions.lister import list_signs
 from tests.regions.nets import saved
+from tests.regions.programs import Start
 from tests.regions.test_runs import stop_after
 
-ROOT = Path(__file__).parents[2]
 CHAIN = random_network([3, 8, 8, 2], rng=0)
 
 cut = pytest.mark.usefixtures("_cut_early")
@@ -318,94 +314,31 @@ def _asked() -> Question:
     return enumerate_regions(CHAIN, (-1, 1), method="simplex").question
 
 
-class Program:
-    """``tests.regions.lister`` as a process of its own."""
-
-    def __init__(self, run: Path, levels: int, workers: int) -> None:
-        self.run = run
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.regions.lister", str(run), str(levels), str(workers)],
-            cwd=ROOT,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-
-    def wait_until(self, true: Callable[[], bool]) -> None:
-        end = time.monotonic() + 300
-        while not true():
-            assert self.process.poll() is None, self.process.communicate()
-            assert time.monotonic() < end, "nothing came"
-            time.sleep(0.001)
-
-    def finish(self) -> tuple[list[str], int]:
-        """Wait for what it prints; give also the largest peak of its processes in MiB."""
-        peak, end = 0, time.monotonic() + 300
-        while self.process.poll() is None and time.monotonic() < end:
-            peak = max(peak, _largest_peak(self.process.pid))
-            time.sleep(0.1)
-        output, errors = self.process.communicate(timeout=1)
-        assert self.process.returncode == 0, errors
-        return output.split(), peak
-
-    def kill(self) -> None:
-        self.process.kill()  # the workers notice by themselves
-        self.process.communicate()
-
-
-def _largest_peak(session: int) -> int:
-    """Give the largest peak, in MiB, of the processes of a session; 0 where /proc is missing."""
-    found = [0]
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # it has ended
-            if int((folder / "stat").read_text().rpartition(")")[2].split()[3]) == session:
-                lines = (folder / "status").read_text().splitlines()
-                status = dict(line.split(":", 1) for line in lines)
-                found.append(int(status.get("VmHWM", "0 kB").split()[0]) >> 10)
-    return max(found)
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[[int, int], Program]]:
-    programs: list[Program] = []
-
-    def begin(levels: int, workers: int) -> Program:
-        programs.append(Program(tmp_path / "run", levels, workers))
-        return programs[-1]
-
-    yield begin
-    for program in programs:
-        if program.process.poll() is None:
-            os.killpg(program.process.pid, signal.SIGKILL)
-        program.process.communicate()
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="signals and resident sizes of POSIX")
 def test_sixteen_million_regions_survive_kill_9_in_little_memory(
-    start: Callable[[int, int], Program], tmp_path: Path
+    start: Start, tmp_path: Path
 ) -> None:
-    levels, run = 24, tmp_path / "run"
+    levels, run, chain = 24, tmp_path / "run", tmp_path / "chain.npz"
+    tent_chain(levels).save(chain)
 
     def bytes_written() -> int:
         return sum(path.stat().st_size for path in run.glob("shards/*.npz"))
 
-    first = start(levels, 2)
+    first = start("tests.regions.lister", chain, run, 2)
     first.wait_until(lambda: bytes_written() > 20 << 20)  # of 128 MiB
     first.kill()
     assert not list(run.glob("*.npy"))
-    second = start(levels, 1)
+    second = start("tests.regions.lister", chain, run, 1)
     second.wait_until(lambda: any(p.stat().st_size > 1 << 20 for p in run.glob(".words.npy.*")))
     second.kill()
     assert not list(run.glob("*.npy"))
-    third = start(levels, 2)
+    third = start("tests.regions.lister", chain, run, 2)
     (outcome, found, digest, master), largest = third.finish()
     assert (outcome, int(found)) == ("COMPLETE", 2**levels)
     assert 50 < int(master) < 1000
     assert largest < 1000  # workers included
-    report = list_tents(str(run), levels, 1)
+    report = list_signs(tent_chain(levels), run, 1)
     assert is_mapped(report.words)
     assert np.array_equal(report.words[:, 0], _tents(levels))
     memory = dataclasses.replace(report, words=_tents(levels)[:, None])

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,8 +15,7 @@ from byways.regions import enumerate_regions
 from byways.runs import RunDirectory
 from tests.regions.master import BOX
 from tests.regions.nets import saved
-
-ROOT = Path(__file__).parents[2]
+from tests.regions.programs import Program, Start
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 
@@ -30,51 +26,22 @@ def chain_file(tmp_path: Path) -> Path:
     return tmp_path / "chain.npz"
 
 
-class Program:
-    """``tests.regions.master`` as a process of its own."""
-
-    def __init__(self, chain: Path, run: Path, workers: int) -> None:
-        self.run = run
-        self.process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "tests.regions.master"),
-                *(str(chain), str(run), "lp", str(workers)),
-            ],
-            cwd=ROOT,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-
-    def wait_for_results(self, count: int) -> None:
-        end = time.monotonic() + 60
-        while self.done() < count:
-            assert self.process.poll() is None, self.process.communicate()
-            assert time.monotonic() < end, "no results came"
-            time.sleep(0.02)
-
-    def done(self) -> int:
-        if not (self.run / "manifest.json").exists():
-            return 0
-        with RunDirectory.open(self.run) as run:
-            return len(run.done_keys())
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return tmp_path / "run"
 
 
 @pytest.fixture
-def start(chain_file: Path, tmp_path: Path) -> Iterator[Callable[[int], Program]]:
-    programs: list[Program] = []
+def begin(start: Start, chain_file: Path, run: Path) -> Callable[[int], Program]:
+    """Start the master with so many workers."""
+    return lambda workers: start("tests.regions.master", chain_file, run, "lp", workers)
 
-    def begin(workers: int) -> Program:
-        programs.append(Program(chain_file, tmp_path / "run", workers))
-        return programs[-1]
 
-    yield begin
-    for program in programs:
-        if program.process.poll() is None:
-            os.killpg(program.process.pid, signal.SIGKILL)
-        program.process.communicate()
+def done(run: Path) -> int:
+    if not (run / "manifest.json").exists():
+        return 0
+    with RunDirectory.open(run) as directory:
+        return len(directory.done_keys())
 
 
 @pytest.mark.slow
@@ -84,18 +51,17 @@ class TestProcesses:
     def test_kill_9_in_mid_run(
         self,
         workers: int,
-        start: Callable[[int], Program],
+        begin: Callable[[int], Program],
         chain_file: Path,
+        run: Path,
         tmp_path: Path,
     ) -> None:
         chain = LayerChain.load(chain_file)
-        program = start(workers)
-        program.wait_for_results(3)
-        os.kill(program.process.pid, signal.SIGKILL)  # the workers notice by themselves
-        program.process.wait()
-        with RunDirectory.open(program.run) as run:
-            assert len(run.done_keys()) >= 3
-        resumed = enumerate_regions(chain, BOX, method="lp", run_dir=program.run)
+        program = begin(workers)
+        program.wait_until(lambda: done(run) >= 3)
+        program.kill()
+        assert done(run) >= 3
+        resumed = enumerate_regions(chain, BOX, method="lp", run_dir=run)
         whole = enumerate_regions(chain, BOX, method="lp")
         assert resumed.outcome.complete
         assert resumed.digest() == whole.digest()
@@ -103,10 +69,10 @@ class TestProcesses:
 
     @pytest.mark.parametrize("workers", [1, 2])
     def test_ctrl_c_in_mid_run(
-        self, workers: int, start: Callable[[int], Program], chain_file: Path
+        self, workers: int, begin: Callable[[int], Program], chain_file: Path, run: Path
     ) -> None:
-        program = start(workers)
-        program.wait_for_results(3)
+        program = begin(workers)
+        program.wait_until(lambda: done(run) >= 3)
         program.process.send_signal(signal.SIGINT)
         output, errors = program.process.communicate(timeout=60)
         assert program.process.returncode == 0, errors
@@ -114,9 +80,7 @@ class TestProcesses:
         assert name == "INTERRUPTED"
         whole = enumerate_regions(LayerChain.load(chain_file), BOX, method="simplex")
         assert 0 < int(found) < len(whole)
-        second = start(1)
-        output, errors = second.process.communicate(timeout=100)
-        name, found, digest = output.split()
-        assert (name, int(found)) == ("COMPLETE", len(whole)), errors
+        (name, found, digest), _ = begin(1).finish()
+        assert (name, int(found)) == ("COMPLETE", len(whole))
         chain = LayerChain.load(chain_file)
         assert digest == enumerate_regions(chain, BOX, method="lp").digest()

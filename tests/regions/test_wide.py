@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import itertools
-import subprocess
-import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -27,6 +25,7 @@ from byways.regions._wide_tree import BY_WITNESS, COLUMNS, CURRENT, CUTS, DEAD, 
 from tests.oracles.patterns import patterns_by_lp
 from tests.oracles.plain import hidden_layers
 from tests.regions.engines import Engine, Pairs, check, problem_of, walk
+from tests.regions.programs import Start
 
 WIDE = Engine("wide", WideWalk, most=10**6)
 SIMPLEX = Engine("simplex", SimplexWalk, most=10**6)
@@ -197,30 +196,13 @@ class TestImages:
         assert (count.layer_counts, count.ambiguous) == ((2**width, total), 0)
 
 
-_LISTING = """
-import sys
-from pathlib import Path
-import byways as bw
-if __name__ == "__main__":
-    report = bw.regions.enumerate_regions(
-        bw.LayerChain.load(sys.argv[1]), (0, 1), method="wide", keep=("signs",), run_dir=sys.argv[2]
-    )
-    status = Path("/proc/self/status").read_text()  # ru_maxrss would count the parent's memory too
-    print(len(report), int(status.partition("VmHWM:")[2].split()[0]))
-"""
-
-
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
-def test_a_million_regions_take_little_memory(tmp_path: Path) -> None:
+def test_a_million_regions_take_little_memory(start: Start, tmp_path: Path) -> None:
     torch_network(784, 12, 12).save(tmp_path / "net.npz")
-    script = tmp_path / "listing.py"
-    script.write_text(_LISTING)
-    command = [sys.executable, str(script), str(tmp_path / "net.npz"), str(tmp_path / "run")]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    total, most = map(int, done.stdout.split())
-    assert total == 1_536_993
-    assert most < 600 * 1024  # KiB; 8 bytes a region, some copies of them, and the interpreter
+    program = start("tests.regions.lister", tmp_path / "net.npz", tmp_path / "run", 1)
+    (outcome, total, _, most), _ = program.finish()
+    assert (outcome, int(total)) == ("COMPLETE", 1_536_993)
+    assert int(most) < 600  # MiB; 8 bytes a region, some copies of them, and the interpreter
 
 
 @pytest.fixture(scope="module")
