@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from scipy.optimize import linprog
 from scipy.sparse.csgraph import connected_components
 
+from byways.core.activations import PiecewiseLinear
 from byways.core.chain import LayerChain
 from byways.core.domains import Box, Polytope
 from byways.networks import random_network, tent_chain
@@ -18,7 +20,7 @@ from byways.regions import Slice, WholeSpace, enumerate_regions
 from tests.oracles.patterns import patterns_by_lp
 from tests.oracles.plain import hidden_layers
 from tests.oracles.polygons import Point, Polygon, polygons
-from tests.regions.nets import cell_rows, chains
+from tests.regions.nets import ACTIVATIONS, cell_rows, chains, whole_numbered
 
 FEW = settings(max_examples=20)
 SQUARE = ([-1.0, -1.0], [1.0, 1.0])
@@ -130,9 +132,11 @@ class TestAdjacency:
         # The domain is convex, so one can walk from each to each.
         assert connected_components(found, directed=False)[0] == 1
 
-    @pytest.mark.parametrize("seed", range(3))
-    def test_euler_counts_one(self, seed: int) -> None:
-        report = enumerate_regions(random_network([2, 6, 5, 1], rng=seed), (-1, 1))
+    @pytest.mark.parametrize("activation", ACTIVATIONS)
+    @pytest.mark.parametrize("make", [random_network, whole_numbered])
+    @pytest.mark.parametrize("widths", [(2, 6, 5, 1), (2, 5, 4, 3, 1)])
+    def test_euler_counts_one(self, widths: Any, make: Any, activation: PiecewiseLinear) -> None:
+        report = enumerate_regions(make(widths, 1, activation=activation), (-1, 1))
         corners = [report.vertices(k) for k in range(len(report))]
         points = np.unique(np.round(np.concatenate(corners), 7), axis=0)
         inner = int(report.adjacency().sum()) // 2
