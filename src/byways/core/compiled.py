@@ -18,6 +18,7 @@ __all__ = [
     "fusing",
     "fusing_entry",
     "inlined",
+    "melted",
     "summing",
 ]
 
@@ -62,6 +63,11 @@ def fusing_entry(function: _F) -> _F:
 def fusing(function: _F) -> _F:
     """Compile as ``compiled`` products and sums that may be rounded once."""
     return cast("_F", njit(**_INNER, **_OWNED, **_FUSED)(function))
+
+
+def melted(function: _F) -> _F:
+    """Compile as ``borrowing``, into the code that calls it: moves of a few numbers."""
+    return cast("_F", njit(forceinline=True, **_INNER, **_BORROWED)(function))
 
 
 def inlined(function: _F) -> _F:

@@ -21,18 +21,20 @@ of those counts references, which takes longer than the arithmetic on a polytope
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from byways.core.compiled import melted
 
 __all__ = [
     "ABOVE",
     "BELOW",
     "BOTH",
     "FACETS",
-    "beyond",
+    "bounds",
     "cut_ring",
     "cut_simple",
-    "mean",
+    "interpolate",
     "pick",
+    "place",
     "split",
     "strike",
     "verdict",
@@ -42,8 +44,8 @@ BELOW, ABOVE, BOTH = range(3)  # where a polytope lies; the first two are bits
 FACETS = 62  # in a mask, whose sign bit stays out of use
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
-def _place(least, most, tolerance):  # type: ignore[no-untyped-def]
+@melted
+def place(least, most, tolerance):
     """Say where values lie, and whether rounding might have decided it."""
     if least < -tolerance and most > tolerance:
         return BOTH, 0
@@ -52,19 +54,19 @@ def _place(least, most, tolerance):  # type: ignore[no-untyped-def]
     return bit, 1 if nearest != 0.0 and abs(nearest) <= tolerance else 0
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
-def verdict(values, at, k, tolerance):  # type: ignore[no-untyped-def]
+@melted
+def verdict(values, at, k, tolerance):
     """Say where corners lie by their values, and whether rounding might have decided it."""
     least = most = values[at]
     begin = np.uint64(at)
     for v in range(np.uint64(k)):
         least, most = min(least, values[begin + v]), max(most, values[begin + v])
-    return _place(least, most, tolerance)
+    return place(least, most, tolerance)
 
 
 # sizes: kernel, two walks along the corners and the crossings at their ends
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
-def cut_ring(polytope, base, k, tolerance, source, origin, target, share):  # type: ignore[no-untyped-def]
+@melted
+def cut_ring(polytope, base, k, tolerance, source, origin, target, share):
     """Plan the cut of a polygon; corners on the line belong to both parts.
 
     Returns the numbers of old corners below and above, and of new ones.
@@ -101,10 +103,8 @@ def cut_ring(polytope, base, k, tolerance, source, origin, target, share):  # ty
 
 
 # sizes: kernel, it sorts the corners and pairs them off in one go
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
-def cut_simple(  # type: ignore[no-untyped-def]
-    polytope, base, k, d, tolerance, masks, half, source, origin, target, share, spare
-):
+@melted
+def cut_simple(polytope, base, k, d, tolerance, masks, half, source, origin, target, share, spare):
     """Plan the cut of a simple polytope; its masks, those of new corners after them, go to spare.
 
     Returns the numbers of old corners below and above, and of new ones; -1 new ones if a corner
@@ -142,8 +142,8 @@ def cut_simple(  # type: ignore[no-untyped-def]
     return np.int64(below), np.int64(above), np.int64(new)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
-def pick(source, part, old, k, new, spare, masks, at):  # type: ignore[no-untyped-def]
+@melted
+def pick(source, part, old, k, new, spare, masks, at):
     """Write the masks of a part of a cut."""
     put, behind, count = np.uint64(at), np.uint64(k), np.uint64(new)
     for v in range(np.uint64(old)):
@@ -153,8 +153,8 @@ def pick(source, part, old, k, new, spare, masks, at):  # type: ignore[no-untype
         masks[put + e] = spare[behind + (e if part else count - np.uint64(1) - e)]
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
-def _interpolate(polytope, at, origin, target, share, new, row):  # type: ignore[no-untyped-def]
+@melted
+def interpolate(polytope, at, origin, target, share, new, row):
     """Compute a row at new corners; return its least and its largest value there."""
     least, most, begin = np.inf, -np.inf, np.uint64(at)
     for e in range(np.uint64(new)):
@@ -165,8 +165,8 @@ def _interpolate(polytope, at, origin, target, share, new, row):  # type: ignore
     return least, most
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
-def _bounds(polytope, at, source, part, old):  # type: ignore[no-untyped-def]
+@melted
+def bounds(polytope, at, source, part, old):
     """Give the least and the largest value of a row at the old corners of a part."""
     least, most, begin = np.inf, -np.inf, np.uint64(at)
     for v in range(np.uint64(old)):
@@ -175,8 +175,8 @@ def _bounds(polytope, at, source, part, old):  # type: ignore[no-untyped-def]
     return least, most
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
-def _carry(polytope, at, source, part, old, row, new, result, put):  # type: ignore[no-untyped-def]
+@melted
+def _carry(polytope, at, source, part, old, row, new, result, put):
     """Write a row of a part of a cut."""
     begin, place, count = np.uint64(at), np.uint64(put), np.uint64(new)
     for v in range(np.uint64(old)):
@@ -187,8 +187,8 @@ def _carry(polytope, at, source, part, old, row, new, result, put):  # type: ign
 
 
 # sizes: kernel, one pass over the rows for both parts of a cut
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
-def split(  # type: ignore[no-untyped-def]
+@melted
+def split(
     polytope, base, k, first, d, m, source, origin, target, share, new, row,
     part, old, to, verdicts, keep, other_old, store, put, lists, note, tolerance,
 ):  # fmt: skip
@@ -206,11 +206,11 @@ def split(  # type: ignore[no-untyped-def]
         if r == d:
             continue
         at = base + r * k
-        low, high = _interpolate(polytope, at, origin, target, share, new, row)
+        low, high = interpolate(polytope, at, origin, target, share, new, row)
         here = there = BOTH
         if r > d:
-            least, most = _bounds(polytope, at, source, part, old)
-            here, doubtful = _place(min(least, low), max(most, high), tolerance)
+            least, most = bounds(polytope, at, source, part, old)
+            here, doubtful = place(min(least, low), max(most, high), tolerance)
             verdicts[r - d - 1] = here
             doubts += doubtful
         if here == BOTH:
@@ -219,8 +219,8 @@ def split(  # type: ignore[no-untyped-def]
         if not keep:
             continue
         if r > d:
-            least, most = _bounds(polytope, at, source, 1 - part, other_old)
-            there, doubtful = _place(min(least, low), max(most, high), tolerance)
+            least, most = bounds(polytope, at, source, 1 - part, other_old)
+            there, doubtful = place(min(least, low), max(most, high), tolerance)
             lists[note + r - d - 1] = there
             doubts += doubtful
             stored += there == BOTH
@@ -230,10 +230,8 @@ def split(  # type: ignore[no-untyped-def]
     return doubts, stored
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
-def strike(  # type: ignore[no-untyped-def]
-    decision, listed, m, verdicts, word, prefix, unit, decided
-):
+@melted
+def strike(decision, listed, m, verdicts, word, prefix, unit, decided):
     """Strike settled decisions off a list of ``m``, the one that has just cut being off already.
 
     Returns the number of those left, and of units all of whose decisions are made by now, which go
@@ -258,48 +256,3 @@ def strike(  # type: ignore[no-untyped-def]
             decided[done] = unit[d]
             done += 1
     return kept, done
-
-
-# Any sum will do for a point inside: their order is free, so that several numbers go at a time.
-_SUMS = {"reassoc", "contract", "nsz"}
-
-
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True, fastmath=_SUMS)
-def mean(polytope, base, k, points, at):  # type: ignore[no-untyped-def]
-    """Write the mean of the corners, which lies strictly inside."""
-    corners = np.uint64(k)
-    for c in range(points.shape[1]):
-        begin, total = np.uint64(base + c * k), 0.0
-        for v in range(corners):
-            total += polytope[begin + v]
-        points[at, c] = total / k
-
-
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True, fastmath=_SUMS)
-def _sums_beyond(polytope, at, values, k, tolerance, sign):  # type: ignore[no-untyped-def]
-    """Sum a row over all corners, and over those where another row has a sign."""
-    total, there, row, other = 0.0, 0.0, np.uint64(at), np.uint64(values)
-    for v in range(np.uint64(k)):
-        x = polytope[row + v]
-        total += x
-        there += x if sign * polytope[other + v] > tolerance else 0.0
-    return total / k, there
-
-
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
-def beyond(polytope, base, k, d, tolerance, bit, points, at):  # type: ignore[no-untyped-def]
-    """Write a point strictly inside the part of a polytope on one side of its first listed row.
-
-    On the way from the mean of all corners to the mean of those on that side, every point but the
-    last is inside the polytope; the one half-way from the hyperplane to the end is taken.
-    """
-    sign, values, count = 1.0 if bit else -1.0, base + d * k, 0
-    for v in range(np.uint64(k)):
-        count += sign * polytope[np.uint64(values) + v] > tolerance
-    centre, end = _sums_beyond(polytope, values, values, k, tolerance, sign)
-    end /= count
-    crossing = centre / (centre - end) if (centre > 0.0) != (end > 0.0) else 0.0
-    share = 0.5 + 0.5 * crossing
-    for c in range(d):
-        middle, there = _sums_beyond(polytope, base + c * k, values, k, tolerance, sign)
-        points[at, c] = (1.0 - share) * middle + share * there / count

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
+
+from byways.core.compiled import melted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,24 +44,24 @@ def wider(array: NDArray[Any], room: int) -> NDArray[Any]:
 # at a time without slices, each of which counts references.
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
-def copy_run(source, begin, target, at, count):  # type: ignore[no-untyped-def]
+@melted
+def copy_run(source, begin, target, at, count):
     """Copy a run of numbers."""
     here, there = np.uint64(begin), np.uint64(at)
     for i in range(np.uint64(count)):
         target[there + i] = source[here + i]
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
-def begin_sums(biases, first, n, columns, sums):  # type: ignore[no-untyped-def]
+@melted
+def begin_sums(biases, first, n, columns, sums):
     """Begin the rows of a stage, whose ``n`` units are numbered from ``first``, with its biases."""
     copy_run(biases, first, sums, 0, n)
     for i in range(np.uint64(n), np.uint64(columns * n)):
         sums[i] = 0.0
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
-def add_units(  # type: ignore[no-untyped-def]
+@melted
+def add_units(
     unit_start, weight_start, weights, unit_decision, slopes, intercepts,
     stage, columns, decided, count, word, maps, sums,
 ):  # fmt: skip
@@ -89,10 +90,8 @@ def add_units(  # type: ignore[no-untyped-def]
     return size
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
-def survey(  # type: ignore[no-untyped-def]
-    corners, at, step, dim, k, rows, first, n, sizes, unit, doubt, tolerance, middle, reach
-):
+@melted
+def survey(corners, at, step, dim, k, rows, first, n, sizes, unit, doubt, tolerance, middle, reach):
     """Bound every row on the corners' bounding box: its value in the middle, and how far it goes.
 
     Coordinate ``c`` of the corners begins at ``at + c step``; the ``n`` units' rows begin at

@@ -24,22 +24,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
 
+from byways.core.compiled import borrowing_entry, melted
 from byways.regions._cuts import (
     ABOVE,
     BELOW,
     BOTH,
-    beyond,
     cut_ring,
     cut_simple,
-    mean,
     pick,
     split,
     strike,
     verdict,
 )
 from byways.regions._engine import MOST_COORDINATES, Batch, Order, Subtree, given_away
+from byways.regions._leaves import beyond, give, give_quarters, mean, quarters, record
 from byways.regions._net import Net
 from byways.regions._problem import NEGLIGIBLE
 from byways.regions._signs import unpack
@@ -270,8 +269,8 @@ class VerticesWalk:
 
 
 # sizes: kernel, it unpacks the trail once for all visits
-@njit(cache=True, nogil=True, error_model="numpy")
-def _advance(net, prefix, trail, words, points, found, limits, tolerance):  # type: ignore[no-untyped-def]
+@borrowing_entry
+def _advance(net, prefix, trail, words, points, found, limits, tolerance):
     """Visit polytopes until a limit is reached or room is missing; return the leaves met so far."""
     cursor, numbers, word, counts = trail.cursor, trail.numbers, trail.word, trail.counts
     polytope, masks, listed, decided = trail.polytope, trail.masks, trail.listed, trail.decided
@@ -323,7 +322,7 @@ def _advance(net, prefix, trail, words, points, found, limits, tolerance):  # ty
             if not last:
                 cursor[STAGE], cursor[STATE] = stage + 1, ENTERING
                 continue
-            _give(word, words, found)
+            give(word, words, found)
             if points.shape[0]:
                 mean(polytope, cursor[BASE], k, points, found)
             found += 1
@@ -333,8 +332,8 @@ def _advance(net, prefix, trail, words, points, found, limits, tolerance):  # ty
         elif m == 1 and last:
             # Two leaves, given one after another: where their corners are need not be known.
             bit = np.int64(prefix[listed[0]]) if listed[0] < forced else cursor[HALF]
-            _record(word, listed[0], bit)
-            _give(word, words, found)
+            record(word, listed[0], bit)
+            give(word, words, found)
             if points.shape[0]:
                 beyond(polytope, cursor[BASE], k, dim, tolerance, bit, points, found)
             found += 1
@@ -367,9 +366,27 @@ def _advance(net, prefix, trail, words, points, found, limits, tolerance):  # ty
                 break
             decision = listed[0]
             keep = decision >= forced
+            other = polytope.size // 2 - base
+            if m == 2 and last and keep and new >= dim and found + 4 <= most_leaves:
+                under, over, section, doubts = quarters(
+                    polytope, base, k, dim, source, below, above, origin, target, share, new, row,
+                    tolerance,
+                )  # fmt: skip
+                before = found
+                found = give_quarters(
+                    polytope, base, other, k, dim, tolerance, source, below, above, origin, target,
+                    share, new, row, under, over, section, word, decision, listed[1], words, points,
+                    found,
+                )  # fmt: skip
+                if ends[stage] <= stop:
+                    counts[stage] += found - before
+                cursor[AMBIGUOUS] += doubts
+                cursor[TESTS] += 4
+                cursor[STATE] = GONE
+                numbers[EXPLORED] += numbers[MASS]
+                continue
             part = BELOW if keep else np.int64(prefix[decision])
             old, first = above if part else below, dim if last and cursor[PLAIN] else 0
-            other = polytope.size // 2 - base
             cursor[DECISION], cursor[STATE] = decision, CUT
             doubts, kept = split(
                 polytope, base, k, first, dim, m, source, origin, target, share, new, row,
@@ -388,7 +405,7 @@ def _advance(net, prefix, trail, words, points, found, limits, tolerance):  # ty
                 _put_off(
                     cursor, numbers, listed, sums, store, lists, frames, masses, above + new, kept
                 )
-            _record(word, decision, part)
+            record(word, decision, part)
             m -= 1
             cursor[BASE], cursor[CORNERS] = other, old + new
         cursor[TESTS] += 1 + m
@@ -407,25 +424,8 @@ def _advance(net, prefix, trail, words, points, found, limits, tolerance):  # ty
     return found
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
-def _give(word, words, found):  # type: ignore[no-untyped-def]
-    """Write the path's bits as a leaf, if leaves are listed."""
-    if words.shape[0]:
-        for i in range(word.size):
-            words[found, i] = word[i]
-
-
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
-def _record(word, k, bit):  # type: ignore[no-untyped-def]
-    """Write one bit of the path."""
-    place, shift = k >> 6, np.uint64(63 - (k & 63))
-    word[place] = (word[place] & ~(np.uint64(1) << shift)) | (np.uint64(bit) << shift)
-
-
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
-def _compare(  # type: ignore[no-untyped-def]
-    maps, row, width, threshold, polytope, base, k, dim, m, doubt, tolerance
-):
+@melted
+def _compare(maps, row, width, threshold, polytope, base, k, dim, m, doubt, tolerance):
     """Decide a row that may cut the polytope; leave its values in the place of the next listed row.
 
     Returns a verdict, and whether rounding might have decided it.
@@ -448,8 +448,8 @@ def _compare(  # type: ignore[no-untyped-def]
     return verdict(polytope, at, k, tolerance)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
-def _enter(  # type: ignore[no-untyped-def]
+@melted
+def _enter(
     cursor, numbers, word, polytope, listed, decided, prefix, maps, sums, middle, reach, ends,
     thresholds, units, unit_start, weight_size, tolerance,
 ):  # fmt: skip
@@ -475,8 +475,8 @@ def _enter(  # type: ignore[no-untyped-def]
 
 
 # sizes: kernel, the loop over all decisions of a stage is hot and shares a dozen numbers
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
-def _sort_out(  # type: ignore[no-untyped-def]
+@melted
+def _sort_out(
     cursor, numbers, word, polytope, listed, decided, prefix, maps, rows, first, width, middle,
     reach, weight_size, doubt, threshold, unit, tolerance, begin, end,
 ):  # fmt: skip
@@ -514,7 +514,7 @@ def _sort_out(  # type: ignore[no-untyped-def]
             cursor[STATE] = GONE
             return 0
         else:
-            _record(word, d, bit)
+            record(word, d, bit)
         if d + 1 == end or unit[d + 1] != unit[d]:
             if m == listed_before:
                 decided[done] = unit[d]
@@ -524,8 +524,8 @@ def _sort_out(  # type: ignore[no-untyped-def]
     return done
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
-def _lacks_room(cursor, polytope, store, lists, corners):  # type: ignore[no-untyped-def]
+@melted
+def _lacks_room(cursor, polytope, store, lists, corners):
     """Note what is too small for both parts of a cut, if anything is."""
     needed = (cursor[DIM] + cursor[LISTED] - 1) * corners
     end = cursor[STORED] + needed + cursor[NEXT]
@@ -536,8 +536,8 @@ def _lacks_room(cursor, polytope, store, lists, corners):  # type: ignore[no-unt
     return cursor[WANT_FLOATS] + cursor[WANT_INTS] > 0
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
-def _put_off(cursor, numbers, listed, sums, store, lists, frames, masses, k, kept):  # type: ignore[no-untyped-def]
+@melted
+def _put_off(cursor, numbers, listed, sums, store, lists, frames, masses, k, kept):
     """Note what goes with the part above a cut, whose rows are in the store; halve the mass."""
     m, n, p = cursor[LISTED] - 1, cursor[NEXT], cursor[PENDING]
     begin = cursor[STORED] + (cursor[DIM] + kept) * k
@@ -553,8 +553,8 @@ def _put_off(cursor, numbers, listed, sums, store, lists, frames, masses, k, kep
     cursor[LISTS] += 2 * m + (k if cursor[DIM] != 2 else 0)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
-def _take_pending(  # type: ignore[no-untyped-def]
+@melted
+def _take_pending(
     cursor, numbers, word, polytope, masks, listed, verdicts, sums, store, lists, frames, masses
 ):
     """Make the youngest pending polytope, which lies above its cut, the current one."""
@@ -576,6 +576,6 @@ def _take_pending(  # type: ignore[no-untyped-def]
     if n:
         copy_run(store, begin + (dim + kept) * k, sums, 0, n)
     numbers[MASS], numbers[SIZE] = masses[p, 0], masses[p, 1]
-    _record(word, frames[p, 3], 1)
+    record(word, frames[p, 3], 1)
     cursor[STAGE], cursor[CORNERS], cursor[LISTED], cursor[NEXT] = frames[p, 0], k, m, n
     cursor[DECISION], cursor[STATE] = frames[p, 3], CUT
