@@ -145,7 +145,7 @@ def domain_outline(net: Net, tolerance: float) -> tuple[Array, Ints]:
 
 # sizes: kernel, one pass over the corners that writes while it reads
 @njit(cache=True, nogil=True, error_model="numpy")
-def clip(corners, edges, k, constant, along, across, sign, label, tolerance):  # type: ignore[no-untyped-def]
+def clip(corners, edges, k, constant, along, across, sign, label, tolerance):
     """Cut a polygon in place and keep one side of a line, if both are there; return its size."""
     room = edges.size
     x, y = corners[:room], corners[room:]
@@ -174,7 +174,7 @@ def clip(corners, edges, k, constant, along, across, sign, label, tolerance):  #
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _agreement(net, words, cell):  # type: ignore[no-untyped-def]
+def _agreement(net, words, cell):
     """Count the stages on which a cell agrees with the one before."""
     for i in range(words.shape[1]):
         different = words[cell, i] ^ words[cell - 1, i]
@@ -188,7 +188,7 @@ def _agreement(net, words, cell):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _replay_stage(net, path, word, stage, end, tolerance):  # type: ignore[no-untyped-def]
+def _replay_stage(net, path, word, stage, end, tolerance):
     """Cut the outline on which a stage begins; prepare the next stage."""
     k, room = path.counts[stage], path.edges.shape[1]
     corners, edges = path.corners[stage + 1], path.edges[stage + 1]
@@ -226,7 +226,7 @@ def _replay_stage(net, path, word, stage, end, tolerance):  # type: ignore[no-un
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _replay(net, path, words, end, cell, starts, points, labels, tolerance):  # type: ignore[no-untyped-def]
+def _replay(net, path, words, end, cell, starts, points, labels, tolerance):
     """Write outlines until the room is used up; return the number of the next cell."""
     begin = cell
     stages = path.counts.size - 1

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from byways.regions._cuts import FACETS
+from byways.regions._net import Net
 from byways.regions._outlines import domain_outline
 from byways.regions._signs import words_for
 from byways.regions._sums import first_rows, wider
@@ -15,13 +17,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from byways.regions._engine import Order
-    from byways.regions._net import Net
+    from byways.regions._problem import Problem
 
     Array = NDArray[np.float64]
     Ints = NDArray[np.int64]
     Words = NDArray[np.uint64]
 
-__all__ = ["NO_CORNERS", "Trail", "domain_corners", "grown", "planted"]
+__all__ = ["Ground", "Trail", "grown", "planted"]
 
 # Places in Trail.cursor. HALF tells that of two leaves the first is given; the last three say how
 # much room is missing, 0 for enough.
@@ -68,10 +70,36 @@ class Trail(NamedTuple):
     numbers: Array
 
 
-NO_CORNERS = (np.zeros((0, 0)), np.zeros(0, dtype=np.int64))
+_NO_CORNERS = (np.zeros((0, 0)), np.zeros(0, dtype=np.int64))
 
 
-def domain_corners(net: Net, tolerance: float) -> tuple[Array, Ints] | None:
+class Ground(NamedTuple):
+    """What all walks over a problem begin with.
+
+    ``simple`` tells whether the domain's corners are known; without it there are none.
+    """
+
+    simple: bool
+    corners: Array  # (k, d)
+    masks: Ints
+    rows: Array  # of the first stage
+    size: float  # of the numbers that they were summed from
+    widest: int
+
+    @classmethod
+    @lru_cache(maxsize=4)
+    def of(cls, problem: Problem, tolerance: float) -> Ground:
+        """Look at a problem; kept between the tasks of a process."""
+        net = Net.of(problem)
+        found = _domain_corners(net, tolerance)
+        corners, masks = _NO_CORNERS if found is None else found
+        widths = np.diff(net.unit_start)
+        rows, size = first_rows(net) if len(widths) else (np.zeros(0), 0.0)
+        widest = int(widths.max(initial=0))
+        return cls(found is not None, corners, masks, rows, size, widest)
+
+
+def _domain_corners(net: Net, tolerance: float) -> tuple[Array, Ints] | None:
     """Give the domain's corners and their facets; no corners if it is empty, None if not simple."""
     dim = net.free.size
     if dim == 2:
@@ -85,7 +113,7 @@ def domain_corners(net: Net, tolerance: float) -> tuple[Array, Ints] | None:
     for r, row in enumerate(net.domain_rows):
         values = row[0] + corners @ row[1:]
         if values.max(initial=-1.0) <= tolerance:
-            return NO_CORNERS
+            return _NO_CORNERS
         if values.min() >= -tolerance:
             continue
         if (np.abs(values) <= tolerance).any():
@@ -101,14 +129,14 @@ def domain_corners(net: Net, tolerance: float) -> tuple[Array, Ints] | None:
     return corners, masks
 
 
-def planted(net: Net, order: Order, corners: Array, masks: Ints) -> Trail:
+def planted(net: Net, ground: Ground, order: Order) -> Trail:
     """Put the domain in the first place."""
-    decisions, widths, dim = net.unit.size, np.diff(net.unit_start), net.free.size
-    widest, k = int(widths.max(initial=0)), len(corners)
+    decisions, dim, widest = net.unit.size, net.free.size, ground.widest
+    corners, masks, k = ground.corners, ground.masks, len(ground.corners)
     cursor = _cursor(net, order, k)
     sums, size = np.zeros((dim + 1) * widest), 0.0
     if cursor[STAGES]:
-        sums[: (dim + 1) * widths[0]], size = first_rows(net)
+        sums[: ground.rows.size], size = ground.rows, ground.size
     polytope = np.empty(2 * (dim * k + 256))
     polytope[: dim * k] = corners.T.ravel()
     room = 256 + (dim + 2) * k

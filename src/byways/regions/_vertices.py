@@ -61,7 +61,6 @@ from byways.regions._trail import (
     LISTS,
     MASS,
     NEXT,
-    NO_CORNERS,
     PENDING,
     PLAIN,
     SIZE,
@@ -74,7 +73,7 @@ from byways.regions._trail import (
     WANT_CORNERS,
     WANT_FLOATS,
     WANT_INTS,
-    domain_corners,
+    Ground,
     grown,
     planted,
 )
@@ -111,9 +110,9 @@ class VerticesWalk:
         self._prefix = np.ascontiguousarray(order.prefix, dtype=np.uint8)
         self._inner: SimplexWalk | None = None
         self.handed = 0
-        corners = domain_corners(self._net, order.tolerance)
-        self._trail = planted(self._net, order, *(corners or NO_CORNERS))
-        if corners is None:
+        ground = Ground.of(problem, order.tolerance)
+        self._trail = planted(self._net, ground, order)
+        if not ground.simple:
             self._trail.numbers[EXPLORED] = 0.0
             self._hand_over()
 
@@ -234,7 +233,7 @@ class VerticesWalk:
             found = _advance(
                 self._net, self._prefix, trail, words, points, found, limits, tolerance
             )
-            if not trail.cursor[WANT_FLOATS:].any():
+            if not any(trail.cursor[WANT_FLOATS:].tolist()):  # faster than NumPy's
                 break
             self._trail = grown(trail)
         if trail.cursor[STATE] == HANDED:
