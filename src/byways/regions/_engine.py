@@ -42,6 +42,21 @@ class Batch(NamedTuple):
     points: NDArray[np.float64]
     leaves: int
 
+    @classmethod
+    def joined(cls, parts: list[Batch]) -> Batch:
+        """Put batches together; at least one."""
+        full = [part for part in parts if part.leaves] or parts[:1]
+        if len(full) == 1:
+            return full[0]
+        words = np.concatenate([part.words for part in full])
+        points = np.concatenate([part.points for part in full])
+        return cls(words, points, sum(part.leaves for part in full))
+
+    def split(self, leaves: int) -> tuple[Batch, Batch]:
+        """Give at most so many leaves, and the rest."""
+        first = Batch(self.words[:leaves], self.points[:leaves], min(self.leaves, leaves))
+        return first, Batch(self.words[leaves:], self.points[leaves:], self.leaves - first.leaves)
+
 
 class Walk(Protocol):
     """A depth-first walk that can be left and taken up again between batches."""

@@ -12,7 +12,10 @@ import numpy as np
 from byways.core.compiled import melted, summing
 from byways.regions._cuts import ABOVE, BELOW, BOTH, bounds, interpolate, place
 
-__all__ = ["beyond", "give", "give_quarters", "mean", "quarters", "record"]
+__all__ = ["FEW", "beyond", "give", "give_quarters", "mean", "quarters", "record"]
+
+
+FEW = 3  # a polytope's leaves that come together, but for the first
 
 
 @melted
@@ -107,11 +110,11 @@ def quarters(
 @melted
 def give_quarters(
     polytope, base, other, k, d, tolerance, source, below, above, origin, target, share, new, row,
-    under, over, section, word, first, second, words, points, found,
+    under, over, section, word, prefix, first, second, words, points, found,
 ):  # fmt: skip
     """Give the three or four leaves of a polytope that two rows cut; return the leaves by then.
 
-    The section by the first row is written to ``other``.
+    Only those that agree with the prefix count. The section by the first row goes to ``other``.
     """
     if points.shape[0]:
         for r in range(d + 2):
@@ -121,10 +124,12 @@ def give_quarters(
                 for e in range(np.uint64(new)):
                     polytope[put + e] = row[e]
     for part in range(2):
+        if first < prefix.size and part != prefix[first]:
+            continue
         where, old = (over, above) if part else (under, below)
         record(word, first, part)
         for bit in range(2):
-            if where == 1 - bit:
+            if where == 1 - bit or (second < prefix.size and bit != prefix[second]):
                 continue
             record(word, second, bit)
             give(word, words, found)

@@ -25,12 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Ground", "Trail", "grown", "planted"]
 
-# Places in Trail.cursor. HALF tells that of two leaves the first is given; the last three say how
-# much room is missing, 0 for enough.
+# Places in Trail.cursor. The last three say how much room is missing, 0 for enough.
 STATE, STAGE, CORNERS, LISTED, DECISION, BASE, PENDING, STORED, LISTS, TESTS, AMBIGUOUS = range(11)
-FORCED, STOP, STAGES, NEXT, DIM, PLAIN, HALF, DONE, WANT_FLOATS, WANT_INTS, WANT_CORNERS = range(
-    11, 22
-)
+FORCED, STOP, STAGES, NEXT, DIM, PLAIN, DONE, WANT_FLOATS, WANT_INTS, WANT_CORNERS = range(11, 21)
 # What the current polytope waits for.
 GONE, CUT, ENTERING, HANDED = range(4)
 # Places in Trail.numbers: of the walk; of the current polytope.
@@ -188,7 +185,7 @@ def grown(trail: Trail) -> Trail:
 def _cursor(net: Net, order: Order, k: int) -> Ints:
     """Say where the walk is before its first step."""
     decisions = net.unit.size
-    cursor = np.zeros(22, dtype=np.int64)
+    cursor = np.zeros(21, dtype=np.int64)
     cursor[CORNERS], cursor[FORCED], cursor[DIM] = k, len(order.prefix), net.free.size
     cursor[STOP] = decisions if order.stop is None else order.stop
     cursor[STAGES] = np.count_nonzero(net.decision_start[:-1] < cursor[STOP])

@@ -38,10 +38,10 @@ from byways.regions._cuts import (
     verdict,
 )
 from byways.regions._engine import MOST_COORDINATES, Batch, Order, Subtree, given_away
-from byways.regions._leaves import beyond, give, give_quarters, mean, quarters, record
+from byways.regions._leaves import FEW, beyond, give, give_quarters, mean, quarters, record
 from byways.regions._net import Net
 from byways.regions._problem import NEGLIGIBLE
-from byways.regions._signs import unpack
+from byways.regions._signs import unpack, words_for
 from byways.regions._sums import add_units, begin_sums, copy_run, survey
 from byways.regions._trail import (
     AMBIGUOUS,
@@ -55,7 +55,6 @@ from byways.regions._trail import (
     EXPLORED,
     FORCED,
     GONE,
-    HALF,
     HANDED,
     LISTED,
     LISTS,
@@ -109,6 +108,10 @@ class VerticesWalk:
         self._order = order
         self._prefix = np.ascontiguousarray(order.prefix, dtype=np.uint8)
         self._inner: SimplexWalk | None = None
+        words = words_for(problem.decisions)
+        self._held = Batch(
+            np.zeros((0, words), np.uint64), np.zeros((0, problem.dim)), 0
+        )  # leaves found beyond those that were asked for
         self.handed = 0
         ground = Ground.of(problem, order.tolerance)
         self._trail = planted(self._net, ground, order)
@@ -119,14 +122,21 @@ class VerticesWalk:
     @property
     def finished(self) -> bool:
         """Whether every leaf has been given."""
+        return self._held.leaves == 0 and self._exhausted
+
+    @property
+    def _exhausted(self) -> bool:
+        """Whether every leaf has been found."""
         cursor = self._trail.cursor
         return bool(self._inner is None and cursor[STATE] == GONE and cursor[PENDING] == 0)
 
     @property
     def layer_counts(self) -> Ints:
         """Cells completed per stage."""
-        counts = self._trail.counts
-        return counts if self._inner is None else counts + self._inner.layer_counts
+        trail, ends, held = self._trail, self._net.decision_start[1:], self._held.leaves
+        counts = trail.counts if self._inner is None else trail.counts + self._inner.layer_counts
+        # Leaves are cells of a stage if the walk stops at its end.
+        return counts - held * (ends == trail.cursor[STOP]) if held else counts
 
     @property
     def ambiguous(self) -> int:
@@ -147,8 +157,8 @@ class VerticesWalk:
 
     def advance(self, leaves: int, work: int) -> Batch:
         """Go on for at most ``leaves`` leaves, and about ``work`` tests."""
-        parts, found, until = [], 0, self.work + work
-        while True:
+        until, parts, found = self.work + work, [self._held], self._held.leaves
+        while not self._exhausted and found < leaves and self.work < until:
             if self._inner is None:
                 part = self._cut(leaves - found, until)
             else:
@@ -156,12 +166,8 @@ class VerticesWalk:
                 self._take_back()
             parts.append(part)
             found += part.leaves
-            if self.finished or found >= leaves or self.work >= until:
-                break
-        if len(parts) == 1:
-            return part
-        words, points = (np.concatenate([p[i] for p in parts]) for i in range(2))
-        return Batch(words, points, found)
+        batch, self._held = Batch.joined(parts).split(leaves)
+        return batch
 
     @property
     def open(self) -> int:
@@ -201,8 +207,6 @@ class VerticesWalk:
             trail.numbers[EXPLORED] += mass - trail.numbers[MASS]
         else:
             level, counted = self._position()
-            if cursor[HALF]:  # the leaf below has been given
-                path[level - 1] = 1
             rest.append(Subtree(path[:level].copy(), mass))
             trail.counts[:] += (self._net.decision_start[1:] == level) & (not counted)
         self._inner, cursor[STATE] = None, GONE
@@ -217,13 +221,16 @@ class VerticesWalk:
         if cursor[STATE] == ENTERING:
             return int(starts[cursor[STAGE]]), True
         if cursor[LISTED]:
-            return int(self._trail.listed[0]) + int(cursor[HALF]), not cursor[HALF]
+            return int(self._trail.listed[0]), True
         last = min(int(cursor[STAGE]) + 1, len(starts) - 1)
         return min(int(starts[last]), int(cursor[STOP])), False
 
     def _cut(self, leaves: int, until: int) -> Batch:
-        """Go on until a limit, or until a cell has to be handed over."""
-        kept = leaves if self._order.listing else 0
+        """Go on until a limit, or until a cell has to be handed over.
+
+        The last polytope's leaves come together, up to ``FEW`` of them too many.
+        """
+        kept = leaves + FEW if self._order.listing else 0
         words = np.zeros((kept, self._trail.word.size), dtype=np.uint64)
         points = np.empty((kept if self._order.witnesses else 0, self._problem.dim))
         limits = np.array([leaves, until])
@@ -329,20 +336,21 @@ def _advance(net, prefix, trail, words, points, found, limits, tolerance):
             cursor[STATE] = GONE
             continue
         elif m == 1 and last:
-            # Two leaves, given one after another: where their corners are need not be known.
-            bit = np.int64(prefix[listed[0]]) if listed[0] < forced else cursor[HALF]
-            record(word, listed[0], bit)
-            give(word, words, found)
-            if points.shape[0]:
-                beyond(polytope, cursor[BASE], k, dim, tolerance, bit, points, found)
-            found += 1
+            # Two leaves: where their corners are need not be known.
+            before = found
+            for bit in range(2):
+                if listed[0] < forced and bit != prefix[listed[0]]:
+                    continue
+                record(word, listed[0], bit)
+                give(word, words, found)
+                if points.shape[0]:
+                    beyond(polytope, cursor[BASE], k, dim, tolerance, bit, points, found)
+                found += 1
             if forced < ends[stage] <= stop:
-                counts[stage] += 1
-            cursor[HALF] = 1 if bit == BELOW and listed[0] >= forced else 0
-            if cursor[HALF] == 0:
-                numbers[EXPLORED] += numbers[MASS]
-                cursor[TESTS] += 1
-                cursor[STATE] = GONE
+                counts[stage] += found - before
+            numbers[EXPLORED] += numbers[MASS]
+            cursor[TESTS] += 1
+            cursor[STATE] = GONE
             continue
         else:
             if row.size < (dim + 2) * k:
@@ -366,23 +374,24 @@ def _advance(net, prefix, trail, words, points, found, limits, tolerance):
             decision = listed[0]
             keep = decision >= forced
             other = polytope.size // 2 - base
-            if m == 2 and last and keep and new >= dim and found + 4 <= most_leaves:
+            if m == 2 and last and new >= dim:
+                before = found
                 under, over, section, doubts = quarters(
                     polytope, base, k, dim, source, below, above, origin, target, share, new, row,
                     tolerance,
                 )  # fmt: skip
-                before = found
                 found = give_quarters(
                     polytope, base, other, k, dim, tolerance, source, below, above, origin, target,
-                    share, new, row, under, over, section, word, decision, listed[1], words, points,
-                    found,
+                    share, new, row, under, over, section, word, prefix, decision, listed[1], words,
+                    points, found,
                 )  # fmt: skip
-                if ends[stage] <= stop:
+                if forced < ends[stage] <= stop:
                     counts[stage] += found - before
-                cursor[AMBIGUOUS] += doubts
+                if keep:  # else whoever gave the prefix has counted them
+                    cursor[AMBIGUOUS] += doubts
+                numbers[EXPLORED] += numbers[MASS]
                 cursor[TESTS] += 4
                 cursor[STATE] = GONE
-                numbers[EXPLORED] += numbers[MASS]
                 continue
             part = BELOW if keep else np.int64(prefix[decision])
             old, first = above if part else below, dim if last and cursor[PLAIN] else 0
