@@ -151,12 +151,12 @@ def _patterns(model: nn.Module, shape: tuple[int, ...]) -> list[Any]:
                 found.append(_matrix(np.arange(size), np.arange(size), (size, size)))
                 continue
             case nn.Linear():
-                i, j = np.nonzero(layer.weight.detach().numpy().T)
+                i, j = np.nonzero(layer.weight.detach().cpu().numpy().T)
                 after: tuple[int, ...] = (layer.out_features,)
             case nn.Conv2d():
                 kernel = tuple(layer.weight.shape)
                 steps = _pair(layer.stride), _pair(layer.padding), _pair(layer.dilation)
-                mask = (layer.weight.detach() != 0).flatten().numpy()
+                mask = (layer.weight.detach() != 0).flatten().cpu().numpy()
                 i, j, _ = conv_entries(kernel, shape, *steps, groups=layer.groups, mask=mask)
                 after = (kernel[0], *_out_sizes(shape[1:], kernel[2:], *steps))
             case nn.MaxPool2d() | nn.AvgPool2d():

@@ -87,7 +87,7 @@ def _conv(layer: nn.Conv2d, x: Tensor) -> Structure:
     whole = bool(nonzero.all())
     settings = (_pair(layer.stride), _pair(layer.padding), _pair(layer.dilation), layer.groups)
     sizes = tuple(kernel.shape), tuple(x.shape[1:])
-    kept = None if whole else nonzero.flatten().numpy().tobytes()
+    kept = None if whole else nonzero.flatten().cpu().numpy().tobytes()
     pattern, source = _conv_pattern(*sizes, *settings, kept)
     return Sparse(pattern, kernel.flatten()[source][None, None])
 
