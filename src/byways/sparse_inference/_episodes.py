@@ -278,21 +278,21 @@ def choices(i, everything, nets, states, edges):
 
 
 @borrowing
-def _neighbours(i, y, nets, states, known):
-    """Count for a vertex its edges to the cache: ready ones, all left, last ones of their ends."""
-    ready, near, finishing = 0, 0, 0
-    for side in range(2):
-        first, last = _edges_at(i, y, side, nets)
-        for k in range(first, last):
-            e = nets.out_ids[i, k] if side == 0 else nets.in_ids[i, k]
-            x = nets.targets[i, e] if side == 0 else nets.sources[i, e]
-            if states.status[i, e] == DONE or not states.held[i, x]:
-                continue
-            near += 1
-            if states.status[i, e] == READY:
-                ready += 1
-                finishing += states.left[i, x] == 1
-    known[y, 0], known[y, 1], known[y, 2] = ready, near, finishing
+def _count_near(i, nets, states, known):
+    """Count for vertices their edges to the cache: ready ones, all left, last ones of their ends.
+
+    Walking from the cache outwards looks at fewer edges than asking each vertex.
+    """
+    for c in range(states.tally[i, SIZE]):
+        x = states.cache[i, c]
+        for side in range(2):
+            first, last = _edges_at(i, x, side, nets)
+            for k in range(first, last):
+                e = nets.out_ids[i, k] if side == 0 else nets.in_ids[i, k]
+                y = nets.targets[i, e] if side == 0 else nets.sources[i, e]
+                known[y, 0] += states.status[i, e] == READY
+                known[y, 1] += states.status[i, e] != DONE
+                known[y, 2] += states.status[i, e] == READY and states.left[i, x] == 1
 
 
 @borrowing
@@ -317,18 +317,16 @@ def describe(i, edges, count, nets, states, known, mark, by_source, by_target, f
     cache, held, stamp, left = states.cache[i], states.held[i], states.stamp[i], states.left[i]
     now, places = states.tally[i, NOW], len(cache)
     oldest, second = _oldest_two(i, states)
-    if oldest >= 0:
-        _neighbours(i, oldest, nets, states, known)
-        _neighbours(i, second, nets, states, known)
     for c in range(states.tally[i, SIZE]):
         later = 0
         for other in range(states.tally[i, SIZE]):
             later += stamp[cache[other]] > stamp[cache[c]]
-        known[cache[c], 3] = later
+        known[cache[c], :3], known[cache[c], 3] = 0, later
     for k in range(count):
         u, v = nets.sources[i, edges[k]], nets.targets[i, edges[k]]
         mark[0, u], mark[1, v] = -1, -1
-        mark[2, u], mark[2, v] = -1, -1
+        known[u, :3], known[v, :3] = 0, 0
+    _count_near(i, nets, states, known)
     for k in range(count):
         e = edges[k]
         u, v = nets.sources[i, e], nets.targets[i, e]
@@ -343,9 +341,6 @@ def describe(i, edges, count, nets, states, known, mark, by_source, by_target, f
                 row[3] = max(row[3], (now - stamp[x]) / places)
                 row[13] = max(row[13], known[x, 3] / places)
                 continue
-            if mark[2, x] < 0:
-                mark[2, x] = 0
-                _neighbours(i, x, nets, states, known)
             row[0] += known[x, 0]
             row[1] += left[x]
             row[6] += 1
@@ -369,7 +364,7 @@ def describe(i, edges, count, nets, states, known, mark, by_source, by_target, f
 def look(nets, states, everything, view):
     """List and describe the choices of all games."""
     points = nets.out_start.shape[1]
-    known, mark = np.empty((points, 4), np.int64), np.empty((3, points), np.int64)
+    known, mark = np.empty((points, 4), np.int64), np.empty((2, points), np.int64)
     for i in range(len(nets.sizes)):
         at = view.starts[i]
         count = choices(i, everything, nets, states, view.edges[at:])

@@ -145,7 +145,7 @@ def scores(view, weights):
 @entry
 def _play(nets, states, weights, drawn, generator):
     m, points = nets.sizes[0, 1], nets.out_start.shape[1]
-    known, mark = np.empty((points, 4), np.int64), np.empty((3, points), np.int64)
+    known, mark = np.empty((points, 4), np.int64), np.empty((2, points), np.int64)
     edges, by_source, by_target = (
         np.empty(m, np.int64),
         np.empty(m, np.int64),
