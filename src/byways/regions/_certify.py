@@ -16,7 +16,7 @@ from byways.regions._check import domain_digest
 from byways.regions._mending import mend
 from byways.regions._proof import Proof
 from byways.regions._rows import Rules
-from byways.regions._signs import lexicographic_order, pack, unpack
+from byways.regions._signs import lexicographic_order, pack
 from byways.regions._split_tree import split_tree
 from byways.regions._verify import verify
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Certified", "certify"]
 
-_AT_ONCE = 256  # points, so that they stay in the cache
+_AT_ONCE = 1024  # points, so that they stay in the cache
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,9 +88,14 @@ def certify(question: Question, words: NDArray[np.uint64], points: Array) -> Cer
 
 def _layer_counts(problem: Problem, words: NDArray[np.uint64]) -> tuple[int, ...]:
     """Count the distinct prefixes up to the end of each hidden layer of a sorted list."""
-    bits = unpack(words, problem.decisions)
-    changes = bits[1:] != bits[:-1]
-    return tuple(1 + int(changes[:, :end].any(axis=1).sum()) for end in problem.ends.tolist())
+    changes, before = words[1:] ^ words[:-1], 64 * np.arange(words.shape[1])
+    counts = []
+    for end in problem.ends.tolist():
+        within = np.clip(end - before, 0, 64).tolist()
+        masks = [(1 << 64) - (1 << (64 - bits)) for bits in within]
+        changed = (changes & np.array(masks, np.uint64)).any(axis=1)
+        counts.append(1 + int(changed.sum()))
+    return tuple(counts)
 
 
 def _scale(question: Question) -> Array:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from byways.core.compiled import borrowing, inlined
+from byways.core.compiled import borrowing, comparing, inlined
 
 __all__ = ["OPTIMUM", "POSITIVE", "VOID", "ascend", "begin"]
 
@@ -29,7 +29,7 @@ _SMALL = 1e-11  # coefficients of unit-gradient rows that are rounding
 _TIE = 1e-14
 
 
-@borrowing
+@inlined
 def begin(goal, t, nonbasic, flipped):
     """Start at the corner of the box where a row is least."""
     t[0, 0] = goal[0]
@@ -40,7 +40,7 @@ def begin(goal, t, nonbasic, flipped):
         t[0, c + 1] = abs(a)
 
 
-@borrowing
+@inlined
 def ascend(t, basic, nonbasic, flipped, marked, point, rows, first, count, values, m):
     """Raise the bound on row 0 until it is positive or no row is violated.
 
@@ -55,16 +55,14 @@ def ascend(t, basic, nonbasic, flipped, marked, point, rows, first, count, value
         for c in range(d):
             if nonbasic[c] < d:
                 point[nonbasic[c]] = 1.0 if flipped[c] else 0.0
-        worst, row, taken, upper = -_VIOLATED, -1, -1, False
+        worst, row, upper = -_VIOLATED, -1, False
         for i in range(1, m):
             value = t[i, 0]
             point[basic[i]] = value
             if min(value, 1.0 - value) < worst:
                 worst, row, upper = min(value, 1.0 - value), i, value > 1.0
-        _evaluate(rows, first, count, point, values)
-        for i in range(first, count):
-            if values[i] < worst:
-                worst, row, taken = values[i], m, i
+        taken = _below(rows, first, count, point, values, worst)
+        row = m if taken >= 0 else row
         if row < 0:
             return OPTIMUM, m
         if taken >= 0:
@@ -84,36 +82,48 @@ def ascend(t, basic, nonbasic, flipped, marked, point, rows, first, count, value
     return OPTIMUM, m
 
 
-@inlined
-def _evaluate(rows, first, count, point, values):
-    """Write the values of rows at a point."""
-    for i in range(first, count):
+@comparing
+def _below(rows, first, count, point, values, worst):
+    """Find the row of the least value at a point, if that is below a number; else -1."""
+    begin, end = np.uint64(first), np.uint64(count)
+    for i in range(begin, end):
         values[i] = rows[0, i]
     for c in range(point.size):
         x = point[c]
-        for i in range(first, count):
-            values[i] += rows[c + 1, i] * x
+        if x != 0.0:
+            for i in range(begin, end):
+                values[i] += rows[c + 1, i] * x
+    least = worst
+    for i in range(begin, end):
+        least = min(least, values[i])
+    if least >= worst:
+        return -1
+    while values[begin] > least:
+        begin += np.uint64(1)
+    return np.int64(begin)
 
 
 @inlined
 def _express(rows, i, t, basic, nonbasic, flipped, m):
     """Write a row over the coordinates as a function of the nonbasic variables, behind the last."""
     d = nonbasic.size
-    for c in range(d + 1):
-        t[m, c] = 0.0
-    t[m, 0] = rows[0, i]
+    constant, here = rows[0, i], np.uint64(m)
     for c in range(d):
-        if nonbasic[c] < d:
-            a = rows[nonbasic[c] + 1, i]
-            t[m, c + 1] = -a if flipped[c] else a
-            t[m, 0] += a if flipped[c] else 0.0
-    for q in range(1, m):
+        a, label = 0.0, nonbasic[c]
+        if label < d:
+            a = rows[label + 1, i]
+            if flipped[c]:
+                constant += a
+                a = -a
+        t[here, np.uint64(c + 1)] = a
+    t[here, 0] = constant
+    for q in range(np.uint64(1), here):
         a = rows[basic[q] + 1, i]
-        for c in range(d + 1):
-            t[m, c] += a * t[q, c]
+        for c in range(np.uint64(d + 1)):
+            t[here, c] += a * t[q, c]
 
 
-@borrowing
+@inlined
 def _entering(t, nonbasic, marked, row):
     """Choose the column (from 1) that brings a row to 0 at the least rise of row 0, or 0 for none.
 
@@ -158,25 +168,25 @@ def _swap(t, basic, row, other):
 @inlined
 def _exchange(t, basic, nonbasic, flipped, row, column, upper, m):
     """Make the variable of a row nonbasic and that of a column basic; slacks get no row."""
-    d = nonbasic.size
+    d, columns, own = nonbasic.size, np.uint64(nonbasic.size + 1), np.uint64(row)
     entering, turned = nonbasic[column - 1], flipped[column - 1]
     nonbasic[column - 1], flipped[column - 1] = basic[row], upper
     inverse = 1.0 / t[row, column]
     t[row, column] = -1.0
-    for c in range(d + 1):
-        t[row, c] *= -inverse
-    for i in range(m):
-        a = t[i, column]
-        if i == row or a == 0.0:
+    for c in range(columns):
+        t[own, c] *= -inverse
+    for i in range(np.uint64(m)):
+        a = t[i, np.uint64(column)]
+        if i == own:
             continue
-        t[i, column] = 0.0
-        for c in range(d + 1):
-            t[i, c] += a * t[row, c]
+        t[i, np.uint64(column)] = 0.0
+        for c in range(columns):
+            t[i, c] += a * t[own, c]
     if entering < d:
         if turned:
-            for c in range(d + 1):
-                t[row, c] = -t[row, c]
-            t[row, 0] += 1.0
+            for c in range(columns):
+                t[own, c] = -t[own, c]
+            t[own, 0] += 1.0
         basic[row] = entering
         return max(m, row + 1)
     if row == m:

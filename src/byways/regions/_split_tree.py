@@ -1,8 +1,9 @@
 """From a list of regions to a split tree with multipliers, in floating point.
 
 The list tells which decisions cut a cell: those that its leaves disagree on. The others are settled
-as early as they can be, once for all leaves below, by multipliers (see ``_refute``). What comes out
-is a suggestion: nothing here is relied on.
+as early as they can be, once for all leaves below, by multipliers (see ``_refute``). The tree comes
+first, then a walk over its nodes that computes rows and multipliers. What comes out is a
+suggestion: nothing here is relied on.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from byways.core.compiled import compiled, entry
+from byways.core.compiled import borrowing, borrowing_entry, compiled, entry, inlined
 from byways.regions._net import Net, enter_stage, stage_rows
 from byways.regions._refute import OPTIMUM, VOID, ascend, begin
 from byways.regions._zonotope import cut_off, highest, through_first_layer
@@ -29,7 +30,8 @@ __all__ = ["SplitTree", "split_tree"]
 _MOST_CUTS = 256
 _ENOUGH = 1e-9  # negative enough to be proven in spite of rounding, in units of the box
 
-STAGE, FIRST, LAST, COUNT, SPLIT = range(5)  # of a frame
+FIRST, LAST, STAGE = range(3)  # of a frame of the tree
+ENTERED, LEFT, COUNT, SPLIT = range(4)  # of a frame of the walk
 
 
 class SplitTree(NamedTuple):
@@ -40,12 +42,53 @@ class SplitTree(NamedTuple):
     the list.
     """
 
-    decision: Ints
+    decision: NDArray[np.int32]
     kept: NDArray[np.int8]
     start: Ints
-    row: Ints
+    row: NDArray[np.int32]
     value: Array
     leaves: Ints
+
+
+class _Program(NamedTuple):
+    """Room for one question: the dictionary of ``_refute``, and the rows of the path.
+
+    Column ``i`` of ``live`` is row ``name[i]`` of the proof, divided by ``norms``, positive inside;
+    the first columns are room for cuts, which have no name.
+    """
+
+    t: Array
+    basic: Ints
+    nonbasic: Ints
+    flipped: NDArray[np.bool_]
+    marked: NDArray[np.bool_]
+    point: Array
+    goal: Array
+    values: Array
+    live: Array
+    name: Ints
+    norms: Array
+
+    @classmethod
+    def of(cls, problem: Problem, scale: Array, cuts: int) -> _Program:
+        """Make room, and write the rows of the domain."""
+        d, m, k = problem.dim, len(problem.domain_rows), problem.decisions
+        live = np.zeros((d + 1, cuts + m + k + 1))
+        live[:, cuts : cuts + m] = problem.domain_rows.T
+        t = np.zeros((min(d, live.shape[1]) + 3, d + 1))
+        return cls(
+            t=t,
+            basic=np.zeros(len(t), dtype=np.int64),
+            nonbasic=np.zeros(d, dtype=np.int64),
+            flipped=np.zeros(d, dtype=np.bool_),
+            marked=np.zeros(d, dtype=np.bool_),
+            point=np.zeros(d),
+            goal=np.zeros(d + 1),
+            values=np.zeros(live.shape[1]),
+            live=live,
+            name=np.arange(-cuts, m + k + 1),
+            norms=np.concatenate([scale, np.ones(k)]),
+        )
 
 
 def split_tree(problem: Problem, words: NDArray[np.uint64], scale: Array) -> SplitTree:
@@ -60,119 +103,53 @@ def split_tree(problem: Problem, words: NDArray[np.uint64], scale: Array) -> Spl
         The tree. Cost: some steps of a dual simplex method per refused side.
     """
     problem, zone = through_first_layer(problem)
-    d, m, k = problem.dim, len(problem.domain_rows), problem.decisions
+    d, k = problem.dim, problem.decisions
     cuts = _MOST_CUTS if zone.W.size else 0
-    live = np.zeros((d + 1, cuts + m + k + 1))
-    live[:, cuts : cuts + m] = problem.domain_rows.T
-    name = np.arange(-cuts, m + k + 1)
-    norms = np.ones(m + k)
-    norms[:m] = scale
-    found = _build(
-        Net.of(problem),
+    net = Net.of(problem)
+    decision, kept, leaves = _nodes(net.decision_start, np.ascontiguousarray(words), k)
+    sides = int(np.count_nonzero(kept >= 0))
+    start = np.zeros(sides + 1, dtype=np.int64)
+    row, value = np.empty(sides * (d + 1), dtype=np.int32), np.empty(sides * (d + 1))
+    _refuse(
+        net,
         zone,
-        cuts,
-        np.ascontiguousarray(words),
-        np.full((k + 2, k), -1, dtype=np.int8),
-        live,
-        name,
+        _Program.of(problem, scale, cuts),
+        decision,
+        kept,
+        np.zeros((k + 2, 4), dtype=np.int64),
+        np.zeros(k, dtype=np.uint8),
         np.zeros((k, d + 1)),
-        norms,
-        np.zeros((d + 1, sum(len(stage.bias) for stage in problem.stages))),
-        np.zeros((min(d, live.shape[1]) + 3, d + 1)),
+        np.zeros((d + 1, int(net.unit_start[-1]))),
+        cuts,
+        (start, row, value),
     )
-    return SplitTree(*found)
+    used = int(start[-1])
+    return SplitTree(decision, kept, start, row[:used].copy(), value[:used].copy(), leaves)
 
 
-# sizes: kernel, one loop over nodes, which writes to arrays that grow
 @entry
-def _build(net, zone, room, words, paths, live, name, rows, norms, maps, t):
-    """Walk down from the root; return the arrays of a ``SplitTree``."""
-    m, starts, stages = net.domain_rows.shape[0], net.decision_start, net.decision_start.size - 1
-    d, k_all = net.free.size, paths.shape[1]
-    basic, nonbasic = np.zeros(t.shape[0], np.int64), np.zeros(d, np.int64)
-    flipped, marked, point = np.zeros(d, np.bool_), np.zeros(d, np.bool_), np.zeros(d)
-    cut = room  # cuts lie before the rows of the path
-    goal, values = np.zeros(d + 1), np.zeros(live.shape[1])
-    bits = np.zeros(k_all, np.uint8)
-    order, frame = np.arange(words.shape[0]), np.zeros((paths.shape[0], 5), np.int64)
-    every, some = np.zeros(words.shape[1], np.uint64), np.zeros(words.shape[1], np.uint64)
-    decision, kept = np.empty(256, np.int64), np.empty(256, np.int8)
-    start, row, value = np.zeros(257, np.int64), np.empty(1024, np.int64), np.empty(1024)
-    nodes, sides, used, done = 0, 0, 0, 0
+def _nodes(starts, words, decisions):
+    """Build the tree alone: decision and kept side of each node, and the leaves in their order."""
+    stages, size = starts.size - 1, words.shape[1]
+    order, frame = np.arange(words.shape[0]), np.zeros((decisions + 2, 3), np.int64)
+    settled = np.zeros((decisions + 2, size), np.uint64)  # per frame, the decisions above it
+    every, some = np.zeros(size, np.uint64), np.zeros(size, np.uint64)
+    above = np.empty(words.shape[0], np.int64)
+    decision, kept = np.empty(256, np.int32), np.empty(256, np.int8)
     leaves = np.empty(words.shape[0], np.int64)
-    frame[0, STAGE], frame[0, LAST], frame[0, COUNT], frame[0, SPLIT] = (
-        -1,
-        words.shape[0],
-        room + m,
-        -1,
-    )
-    top = 0  # slots below the top wait, each with side 1 of a split
+    frame[0, LAST] = words.shape[0]
+    nodes, done, top = 0, 0, 0  # slots below the top wait, each with side 1 of a split
     while top >= 0:
-        path, stage, count = paths[top], frame[top, STAGE], frame[top, COUNT]
-        for k in range(k_all):
-            bits[k] = path[k] == 1
-        if frame[top, SPLIT] >= 0:
-            _take(live, name, count, rows, m, frame[top, SPLIT], path)
-            count += 1
-        first, last = frame[top, FIRST], frame[top, LAST]
+        first, last, stage = frame[top, FIRST], frame[top, LAST], frame[top, STAGE]
         _gather(words, order, first, last, every, some)
         split = -1
-        while True:
-            if stage < 0 or (split < 0 and _is_settled(path, starts, stage)):
-                stage += 1
-                if stage == stages:
-                    break
-                size = enter_stage(net, stage, bits, maps)
-                stage_rows(net, stage, size, maps, rows)
-                _measure(starts, net.unit, stage, maps, rows, norms, m)
-            for k in range(starts[stage], starts[stage + 1]):
-                if path[k] >= 0:
-                    continue
-                word, mask = k >> 6, np.uint64(1) << np.uint64(63 - (k & 63))
-                if some[word] & mask and not every[word] & mask:
-                    split = k if split < 0 else split
-                    continue
-                side = 1 if some[word] & mask else 0
-                if nodes == decision.size:
-                    decision, kept = _doubled(decision), _doubled(kept)
-                decision[nodes], kept[nodes] = k, side
-                nodes += 1
-                least = rows[k, 0] if side else -rows[k, 0]
-                for c in range(d + 1):
-                    goal[c] = rows[k, c] if side else -rows[k, c]
-                    least += min(goal[c], 0.0) if c else 0.0
-                while row.size < used + d + 2:
-                    row, value = _doubled(row), _doubled(value)
-                if least > _ENOUGH:  # the box alone shows it
-                    row[used], value[used] = m + k, 1.0 / norms[m + k]
-                    used += 1
-                else:
-                    begin(goal, t, nonbasic, flipped)
-                    n = 1
-                    while True:
-                        outcome, n = ascend(
-                            t, basic, nonbasic, flipped, marked, point, live, cut, count, values, n
-                        )
-                        if outcome != OPTIMUM or not cut:  # no room for cuts, or no zonotope
-                            break
-                        if highest(zone, t, nonbasic, flipped) < -_ENOUGH:
-                            break
-                        if not cut_off(zone, point, live, cut - 1):
-                            break
-                        cut -= 1
-                    used = _write(
-                        t, basic, nonbasic, name, norms, outcome, n, m + k, row, value, used
-                    )
-                sides += 1
-                if sides == start.size:
-                    start = _doubled(start)
-                start[sides] = used
-                # The row holds on the whole cell anyhow, so that no later side needs it.
-                path[k], bits[k] = side, side
+        while stage < stages:
+            if nodes + decisions + 1 > decision.size:
+                decision, kept = _doubled(decision, decisions), _doubled(kept, decisions)
+            nodes, split = _settle(starts, stage, every, some, settled[top], decision, kept, nodes)
             if split >= 0:
                 break
-        if nodes == decision.size:
-            decision, kept = _doubled(decision), _doubled(kept)
+            stage += 1
         decision[nodes], kept[nodes] = split, -1
         nodes += 1
         if split < 0:
@@ -180,69 +157,56 @@ def _build(net, zone, room, words, paths, live, name, rows, norms, maps, t):
             done += 1
             top -= 1
             continue
-        middle = _partition(words, order, first, last, split)
-        frame[top, STAGE], frame[top, COUNT], frame[top, SPLIT] = stage, count, split
-        frame[top + 1], paths[top + 1] = frame[top], path
-        frame[top + 1, LAST], frame[top, FIRST] = middle, middle
-        paths[top + 1, split], path[split] = 0, 1
+        middle = _partition(words, order, first, last, split, above)
+        settled[top, split >> 6] |= np.uint64(1) << np.uint64(63 - (split & 63))
+        for w in range(size):
+            settled[top + 1, w] = settled[top, w]
+        frame[top + 1, FIRST], frame[top + 1, LAST], frame[top + 1, STAGE] = first, middle, stage
+        frame[top, FIRST], frame[top, STAGE] = middle, stage
         top += 1
-    return (
-        decision[:nodes].copy(),
-        kept[:nodes].copy(),
-        start[: sides + 1].copy(),
-        row[:used].copy(),
-        value[:used].copy(),
-        leaves,
-    )
+    return decision[:nodes].copy(), kept[:nodes].copy(), leaves
+
+
+@inlined
+def _settle(starts, stage, every, some, settled, decision, kept, nodes):
+    """Write a node for each decision of a stage that the leaves agree on; give the first other."""
+    split = -1
+    for k in range(starts[stage], starts[stage + 1]):
+        word, mask = k >> 6, np.uint64(1) << np.uint64(63 - (k & 63))
+        if settled[word] & mask:
+            continue
+        if some[word] & mask and not every[word] & mask:
+            split = k if split < 0 else split
+            continue
+        decision[nodes], kept[nodes] = k, 1 if some[word] & mask else 0
+        nodes += 1
+        settled[word] |= mask
+    return nodes, split
 
 
 @compiled
-def _doubled(array):
-    result = np.empty(2 * array.size, array.dtype)
+def _doubled(array, spare):
+    result = np.empty(2 * array.size + spare + 1, array.dtype)
     result[: array.size] = array
     return result
 
 
-@compiled
-def _is_settled(path, starts, stage):
-    return (path[starts[stage] : starts[stage + 1]] >= 0).all()
-
-
-@compiled
-def _measure(decision_start, unit, stage, maps, rows, norms, m):
-    """Find the factor between a unit-gradient row and what the network computes."""
-    for k in range(decision_start[stage], decision_start[stage + 1]):
-        total, constant = 0.0, True
-        for c in range(1, maps.shape[0]):
-            total += maps[c, unit[k]] ** 2
-            constant &= rows[k, c] == 0.0
-        norms[m + k] = 1.0 if constant else np.sqrt(total)
-
-
-@compiled
-def _take(live, name, count, rows, m, k, path):
-    """Write the row of a decided decision, positive inside, behind those of the path."""
-    name[count] = m + k
-    for c in range(live.shape[0]):
-        live[c, count] = rows[k, c] if path[k] == 1 else -rows[k, c]
-
-
-@compiled
+@borrowing
 def _gather(words, order, first, last, every, some):
     """Tell which decisions all leaves, and which some leaves, take the side 1 of."""
     for w in range(every.size):
-        both, one = words[order[first], w], words[order[first], w]
+        both = one = words[order[first], w]
         for i in range(first + 1, last):
             both &= words[order[i], w]
             one |= words[order[i], w]
         every[w], some[w] = both, one
 
 
-@compiled
-def _partition(words, order, first, last, k):
+@borrowing
+def _partition(words, order, first, last, k, above):
     """Bring the leaves of side 0 to the front, in their order; return the first of side 1."""
     word, mask = k >> 6, np.uint64(1) << np.uint64(63 - (k & 63))
-    above, count, place = np.empty(last - first, np.int64), 0, first
+    count, place = 0, first
     for i in range(first, last):
         if words[order[i], word] & mask:
             above[count] = order[i]
@@ -255,7 +219,103 @@ def _partition(words, order, first, last, k):
     return place
 
 
-@compiled
+@borrowing_entry
+def _refuse(net, zone, program, decision, kept, frame, bits, rows, maps, cut, found):
+    """Walk over the nodes; write the multipliers of the sides that they refuse.
+
+    Cuts lie before the rows of the path, from ``cut`` on. A slot below the top of ``frame`` waits
+    with side 1 of a split, and all that is written below the split is written anew behind it.
+    """
+    m, starts, stages = net.domain_rows.shape[0], net.decision_start, net.decision_start.size - 1
+    start, row, value = found
+    frame[0, ENTERED], frame[0, LEFT], frame[0, COUNT], frame[0, SPLIT] = -1, 0, cut + m, -1
+    top, sides, used = 0, 0, 0
+    for node in range(decision.size):
+        if frame[top, SPLIT] >= 0:
+            bits[frame[top, SPLIT]] = 1
+            _take(program, frame[top, COUNT], rows, m, frame[top, SPLIT], 1.0)
+            frame[top, COUNT] += 1
+            frame[top, SPLIT] = -1
+        while frame[top, LEFT] == 0 and frame[top, ENTERED] < stages - 1:
+            stage = frame[top, ENTERED] + 1
+            frame[top, ENTERED], frame[top, LEFT] = stage, starts[stage + 1] - starts[stage]
+            size = enter_stage(net, stage, bits, maps)
+            stage_rows(net, stage, size, maps, rows)
+            _measure(starts, net.unit, stage, maps, rows, program.norms, m)
+        k, side = decision[node], kept[node]
+        if k < 0:
+            top -= 1
+            continue
+        frame[top, LEFT] -= 1
+        if side < 0:
+            for i in range(3):
+                frame[top + 1, i] = frame[top, i]
+            frame[top, SPLIT], frame[top + 1, SPLIT] = k, -1
+            top += 1
+            bits[k] = 0
+            _take(program, frame[top, COUNT], rows, m, k, -1.0)
+            frame[top, COUNT] += 1
+            continue
+        # The row of the side that is kept holds on the whole cell anyhow: no later side needs it.
+        bits[k] = side
+        cut, used = _multipliers(
+            zone, program, rows, k, m, side, cut, frame[top, COUNT], row, value, used
+        )
+        sides += 1
+        start[sides] = used
+
+
+@borrowing
+def _measure(decision_start, unit, stage, maps, rows, norms, m):
+    """Find the factor between a unit-gradient row and what the network computes."""
+    for k in range(decision_start[stage], decision_start[stage + 1]):
+        total, constant = 0.0, True
+        for c in range(1, maps.shape[0]):
+            total += maps[c, unit[k]] ** 2
+            constant &= rows[k, c] == 0.0
+        norms[m + k] = 1.0 if constant else np.sqrt(total)
+
+
+@inlined
+def _take(program, count, rows, m, k, sign):
+    """Write the row of a side of a split, positive inside, behind those of the path."""
+    live = program.live
+    program.name[count] = m + k
+    for c in range(live.shape[0]):
+        live[c, count] = sign * rows[k, c]
+
+
+@inlined
+def _multipliers(zone, program, rows, k, m, side, cut, count, row, value, used):
+    """Write the multipliers of one refused side; return the first cut and how many there are."""
+    t, basic, nonbasic, flipped = program.t, program.basic, program.nonbasic, program.flipped
+    goal, name, norms, live = program.goal, program.name, program.norms, program.live
+    d, sign = nonbasic.size, 1.0 if side else -1.0
+    least = goal[0] = sign * rows[k, 0]
+    for c in range(1, d + 1):
+        goal[c] = sign * rows[k, c]
+        least += min(goal[c], 0.0)
+    if least > _ENOUGH:  # the box alone shows it
+        row[used], value[used] = m + k, 1.0 / norms[m + k]
+        return cut, used + 1
+    begin(goal, t, nonbasic, flipped)
+    n = 1
+    while True:
+        outcome, n = ascend(
+            t, basic, nonbasic, flipped, program.marked, program.point, live, cut, count,
+            program.values, n,
+        )  # fmt: skip
+        if outcome != OPTIMUM or not cut:  # no room for cuts, or no zonotope
+            break
+        if highest(zone, t, nonbasic, flipped) < -_ENOUGH:
+            break
+        if not cut_off(zone, program.point, live, cut - 1):
+            break
+        cut -= 1
+    return cut, _write(t, basic, nonbasic, name, norms, outcome, n, m + k, row, value, used)
+
+
+@inlined
 def _write(t, basic, nonbasic, name, norms, outcome, n, constraint, row, value, used):
     """Write multipliers down, largest first that of the refused row; return how many there are."""
     d, source, sign = nonbasic.size, 0, 1.0

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from byways.core.compiled import compiled, entry
+from byways.core.compiled import borrowing, borrowing_entry, inlined
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ["verify"]
 
+OPEN = -1  # in a path
+
 _OVERFLOW = 1e300
 _MANY_INPUTS = 2  # times as many as units in the first layer
 
@@ -43,7 +45,7 @@ class Floats(NamedTuple):
     """A network and a domain, flat. Rows of the domain count as units, before all layers.
 
     Layer ``l`` has units ``unit_start[l] .. unit_start[l + 1]``, decisions ``decision_start[l] ..``
-    and weights from ``weight_start[l]``, row by row.
+    and weights from ``weight_start[l]``, those of an input next to each other.
     """
 
     weights: Array
@@ -81,7 +83,7 @@ class Floats(NamedTuple):
         reach = np.maximum(np.abs(rules.lower), np.abs(rules.upper))
         terms = d + max(widths, default=0) + len(unit) + 16
         return cls(
-            weights=_joined([a.weight.ravel() for a in layers]),
+            weights=_joined([a.weight.T.ravel() for a in layers]),
             weight_start=np.cumsum([0, *(a.weight.size for a in layers)], dtype=np.int64),
             biases=_joined([np.zeros(m), *(a.bias for a in layers)]),
             unit_start=unit_start,
@@ -99,6 +101,24 @@ class Floats(NamedTuple):
             trifle=1e-300 * (1.0 + float(reach.sum())),
             through=bool(not m and layers and _MANY_INPUTS * widths[0] < d),
         )
+
+
+class _Room(NamedTuple):
+    """The rows of the cell that the walk is at, and the paths of those that wait.
+
+    ``level`` has constants, error bounds and magnitudes per unit, ``height`` values at a point;
+    ``side`` lower and upper ends of the coordinates, the largest magnitude, and room for a point;
+    ``part`` what a unit passes on: coefficient, shift and error bound.
+    """
+
+    slope: Array  # (columns, units): the long axis is the inner one
+    level: Array
+    height: Array
+    side: Array
+    part: Array
+    gradient: Array
+    paths: NDArray[np.int8]
+    where: Ints
 
 
 def _rounded(intercepts: NDArray[Any]) -> Array:
@@ -120,86 +140,103 @@ def verify(rules: Rules, tree: SplitTree, points: Array) -> tuple[Flags, Flags]:
     """
     floats = Floats.of(rules)
     columns = rules.layers[0].bias.size if floats.through else rules.lower.size
-    units = int(floats.unit_start[-1])
-    room = np.zeros((units, columns)), np.zeros((3, units)), np.zeros((4, columns))
+    units, decisions = int(floats.unit_start[-1]), rules.decisions
+    room = _Room(
+        slope=np.zeros((columns, units)),
+        level=np.zeros((3, units)),
+        height=np.zeros(units),
+        side=np.zeros((4, columns)),
+        part=np.zeros((3, units)),
+        gradient=np.zeros(columns),
+        paths=np.full((decisions + 1, decisions), OPEN, dtype=np.int8),
+        where=np.zeros((decisions + 1, 2), dtype=np.int64),
+    )
+    holds, inside = np.zeros(len(tree.start) - 1, np.bool_), np.zeros(len(points), np.bool_)
     with np.errstate(all="ignore"):
-        found: tuple[Flags, Flags] = _verify(floats, *tree[:5], points, *room)
-    return found
+        _verify(floats, *tree[:5], points, room, holds, inside)
+    return holds, inside
 
 
-# sizes: kernel, one walk over the tree
-@entry
-def _verify(net, decision, kept, start, row, value, points, slope, level, side):
-    """Walk over the nodes; ``slope`` and ``level`` hold the rows, ``side`` the coordinates' box.
-
-    ``level`` has constants, error bounds and magnitudes per unit; ``side`` lower and upper ends,
-    the largest magnitude, and room for a gradient or a point.
-    """
-    m, layers, k_all = net.sides.size, net.decision_start.size - 1, net.unit.size - net.sides.size
-    gamma, trifle = net.gamma, net.trifle
-    paths, where = np.full((k_all + 1, k_all), -1, np.int8), np.zeros((k_all + 1, 2), np.int64)
-    holds, inside = np.zeros(start.size - 1, np.bool_), np.zeros(points.shape[0], np.bool_)
-    coefficient, shift, bound = np.zeros((3, level.shape[1]))
-    gradient = np.zeros(slope.shape[1])
+@borrowing_entry
+def _verify(net, decision, kept, start, row, value, points, room, holds, inside):
+    """Walk over the nodes and say which sides and which leaves are proven."""
+    layers, slope, level, side = net.decision_start.size - 1, room.slope, room.level, room.side
+    where = room.where
     _begin(net, slope, level, side)
     where[0, 0] = -1
     sides, leaves, top = 0, 0, 0
     for node in range(decision.size):
-        path = paths[top]
+        path = room.paths[top]
         while where[top, 1] == 0 and where[top, 0] < layers - 1:
             where[top, 0] += 1
             layer = where[top, 0]
             where[top, 1] = net.decision_start[layer + 1] - net.decision_start[layer]
             if layer > 0:
-                _enter(net, layer, path, slope, level, side, coefficient, shift, bound)
+                _enter(net, layer, path, slope, level, side, room.part)
         k = decision[node]
         if k < 0:
-            inside[leaves] = _contains(net, path, points[leaves], slope, level, side[3])
+            inside[leaves] = _contains(net, path, points[leaves], room)
             leaves += 1
             top -= 1
             continue
         where[top, 1] -= 1
         if kept[node] < 0:
-            paths[top + 1], where[top + 1] = path, where[top]
-            path[k], paths[top + 1, k] = 1, 0
+            below = room.paths[top + 1]
+            for i in range(path.size):
+                below[i] = path[i]
+            where[top + 1, 0], where[top + 1, 1] = where[top, 0], where[top, 1]
+            path[k], below[k] = 1, 0
             top += 1
             continue
         path[k] = 1 - kept[node]
-        constant, error = 0.0, trifle
-        gradient[:] = 0.0
-        valid = True
-        for j in range(start[sides], start[sides + 1]):
-            i, factor = row[j], value[j]
-            u, t = net.unit[i], net.threshold[i]
-            valid &= factor >= 0.0 and (i < m or path[i - m] >= 0)
-            error += factor * (level[1, u] + gamma * (level[2, u] + abs(t)) + trifle)
-            if i >= m and path[i - m] == 0:
-                factor = -factor
-            constant += factor * (level[0, u] - t)
-            for c in range(gradient.size):
-                gradient[c] += factor * slope[u, c]
-        error *= 1.0 + gamma
-        valid &= abs(constant) < _OVERFLOW
-        most = constant
-        for c in range(gradient.size):
-            valid &= abs(gradient[c]) < _OVERFLOW
-            most += max(gradient[c] * side[0, c], gradient[c] * side[1, c])
-        if net.through and not most + error < 0.0:
-            most = constant + _highest(net, gradient)
-        holds[sides] = valid and most + error < 0.0
+        holds[sides] = _is_empty(net, path, start[sides], start[sides + 1], row, value, room)
         sides += 1
         path[k] = kept[node]
-    return holds, inside
 
 
-@compiled
+@inlined
+def _is_empty(net, path, first, last, row, value, room):
+    """Tell whether a sum of rows of a path is negative on the domain."""
+    m, slope, level, side, gradient = (
+        net.sides.size,
+        room.slope,
+        room.level,
+        room.side,
+        room.gradient,
+    )
+    gamma, trifle, columns = net.gamma, net.trifle, np.uint64(gradient.size)
+    constant, error, valid = 0.0, trifle, True
+    for c in range(columns):
+        gradient[c] = 0.0
+    for j in range(first, last):
+        i, factor = row[j], value[j]
+        u, t = net.unit[i], net.threshold[i]
+        valid &= factor >= 0.0 and (i < m or path[i - m] >= 0)
+        error += factor * (level[1, u] + gamma * (level[2, u] + abs(t)) + trifle)
+        if i >= m and path[i - m] == 0:
+            factor = -factor
+        constant += factor * (level[0, u] - t)
+        for c in range(columns):
+            gradient[c] += factor * slope[c, u]
+    error *= 1.0 + gamma
+    valid &= abs(constant) < _OVERFLOW
+    most = constant
+    for c in range(columns):
+        valid &= abs(gradient[c]) < _OVERFLOW
+        most += max(gradient[c] * side[0, c], gradient[c] * side[1, c])
+    if net.through and not most + error < 0.0:
+        most = constant + _highest(net, gradient)
+    return valid and most + error < 0.0
+
+
+@borrowing
 def _begin(net, slope, level, side):
     """Write the rows of the domain and of the first layer, which are exact, and the box."""
     m, n = net.sides.size, net.lower.size
     for i in range(m):
         level[0, i], level[2, i] = net.sides[i], abs(net.sides[i])
         for c in range(n):
-            slope[i, c] = -net.normals[i, c]
+            slope[c, i] = -net.normals[i, c]
             level[2, i] += abs(net.normals[i, c]) * max(abs(net.lower[c]), abs(net.upper[c]))
     if not net.through:
         for c in range(n):
@@ -209,12 +246,12 @@ def _begin(net, slope, level, side):
     for i in range(m, end):
         low, high, size = net.biases[i], net.biases[i], abs(net.biases[i])
         for c in range(n):
-            w = net.weights[(i - m) * n + c]
+            w = net.weights[c * (end - m) + i - m]
             size += abs(w) * max(abs(net.lower[c]), abs(net.upper[c]))
             low += min(w * net.lower[c], w * net.upper[c])
             high += max(w * net.lower[c], w * net.upper[c])
             if not net.through:
-                slope[i, c] = w
+                slope[c, i] = w
         level[0, i], level[2, i] = net.biases[i], size
         if net.through:
             slope[i, i], level[0, i] = 1.0, 0.0
@@ -224,82 +261,101 @@ def _begin(net, slope, level, side):
             side[2, i], level[2, i] = size, size
 
 
-@compiled
-def _enter(net, layer, path, slope, level, side, coefficient, shift, bound):
+@inlined
+def _enter(net, layer, path, slope, level, side, part):
     """Write the rows of a layer on the cell that the path names."""
-    before, first, end = net.unit_start[layer - 1], net.unit_start[layer], net.unit_start[layer + 1]
-    gamma, columns = net.gamma, slope.shape[1]
+    before, first = net.unit_start[layer - 1], net.unit_start[layer]
+    width, to = np.uint64(net.unit_start[layer + 1] - first), np.uint64(first)
+    gamma, columns = net.gamma, slope.shape[0]
     for j in range(before, first):
         segment = 0
         for k in range(net.unit_decision[j], net.unit_decision[j + 1]):
             segment += path[k]
         a, b = net.slopes[j, segment], net.intercepts[j, segment]
-        coefficient[j], shift[j], bound[j] = a, a * level[0, j] + b, 0.0
+        part[0, j], part[1, j], part[2, j] = a, a * level[0, j] + b, 0.0
         if a != 0.0 or b != 0.0:
             size = abs(a) * level[2, j] + abs(b)
-            bound[j] = abs(a) * level[1, j] + gamma * size + net.trifle
-    at = net.weight_start[layer]
-    for i in range(first, end):
-        constant, error, size = net.biases[i], gamma * abs(net.biases[i]) + net.trifle, 0.0
-        for c in range(columns):
-            slope[i, c] = 0.0
-        for j in range(before, first):
-            w = net.weights[at]
-            at += 1
-            if w == 0.0 or bound[j] == 0.0:
-                continue
-            constant += w * shift[j]
-            error += abs(w) * bound[j]
-            w *= coefficient[j]
-            for c in range(columns):
-                slope[i, c] += w * slope[j, c]
-        for c in range(columns):
-            size += abs(slope[i, c]) * side[2, c]
-        level[0, i], level[1, i], level[2, i] = (
-            constant,
-            error * (1.0 + gamma),
-            size + abs(constant),
-        )
+            part[2, j] = abs(a) * level[1, j] + gamma * size + net.trifle
+    for i in range(width):
+        bias = net.biases[to + i]
+        level[0, to + i], level[1, to + i] = bias, gamma * abs(bias) + net.trifle
+    for c in range(columns):
+        for i in range(width):
+            slope[c, to + i] = 0.0
+    at = np.uint64(net.weight_start[layer])
+    for j in range(before, first):
+        if part[2, j] != 0.0:
+            _pass_on(net.weights, at, width, j, to, slope, level, part)
+        at += width
+    for i in range(width):
+        level[1, to + i] *= 1.0 + gamma
+        level[2, to + i] = abs(level[0, to + i])
+    for c in range(columns):
+        most = side[2, c]
+        for i in range(width):
+            level[2, to + i] += abs(slope[c, to + i]) * most
 
 
-@compiled
+@inlined
+def _pass_on(weights, at, width, j, to, slope, level, part):
+    """Add what a unit passes on to the rows of the units that it feeds."""
+    shift, error = part[1, j], part[2, j]
+    for i in range(width):
+        level[0, to + i] += weights[at + i] * shift
+        level[1, to + i] += abs(weights[at + i]) * error
+    for c in range(slope.shape[0]):
+        factor = part[0, j] * slope[c, j]
+        for i in range(width):
+            slope[c, to + i] += weights[at + i] * factor
+
+
+@borrowing
 def _highest(net, gradient):
     """Maximise a function of the first layer's pre-activations over the inputs."""
-    n, most = net.lower.size, 0.0
-    total = np.zeros(n)
-    for i in range(gradient.size):
-        g = gradient[i]
-        if g != 0.0:
-            most += g * net.biases[i]
-            for c in range(n):
-                total[c] += g * net.weights[i * n + c]
+    n, width, most = net.lower.size, np.uint64(gradient.size), 0.0
+    for i in range(width):
+        most += gradient[i] * net.biases[i]
+    at = np.uint64(0)
     for c in range(n):
-        if not abs(total[c]) < _OVERFLOW:
+        pull = 0.0
+        for i in range(width):
+            pull += gradient[i] * net.weights[at + i]
+        at += width
+        if not abs(pull) < _OVERFLOW:
             return np.inf
-        most += max(total[c] * net.lower[c], total[c] * net.upper[c])
+        most += max(pull * net.lower[c], pull * net.upper[c])
     return most
 
 
-@compiled
-def _contains(net, path, point, slope, level, place):
+@inlined
+def _contains(net, path, point, room):
     """Tell whether all rows of a path are positive at a point of the domain."""
-    m, n, gamma = net.sides.size, net.lower.size, net.gamma
+    m, n, gamma, trifle = net.sides.size, net.lower.size, net.gamma, net.trifle
+    slope, level, height, place = room.slope, room.level, room.height, room.side[3]
+    units, columns = np.uint64(height.size), place.size
+    inside = True
     for c in range(n):
-        if not net.lower[c] <= point[c] <= net.upper[c]:
-            return False
-    for i in range(place.size):
+        inside &= net.lower[c] <= point[c] <= net.upper[c]
+    for i in range(columns):
         place[i] = net.biases[i] if net.through else point[i]
-        if net.through:
-            for c in range(n):
-                place[i] += net.weights[i * n + c] * point[c]
+    if net.through:
+        at = np.uint64(0)
+        for c in range(n):
+            x = point[c]
+            for i in range(np.uint64(columns)):
+                place[i] += net.weights[at + i] * x
+            at += np.uint64(columns)
+    for u in range(units):
+        height[u] = level[0, u]
+    for c in range(columns):
+        x = place[c]
+        for u in range(units):
+            height[u] += slope[c, u] * x
     for i in range(net.unit.size):
         u, t = net.unit[i], net.threshold[i]
-        height = level[0, u] - t
-        for c in range(place.size):
-            height += slope[u, c] * place[c]
+        value = height[u] - t
         if i >= m and path[i - m] == 0:
-            height = -height
-        least = level[1, u] + gamma * (level[2, u] + abs(t)) + net.trifle
-        if not height > least * (1.0 + gamma):
-            return False
-    return True
+            value = -value
+        least = level[1, u] + gamma * (level[2, u] + abs(t)) + trifle
+        inside &= value > least * (1.0 + gamma)
+    return inside
