@@ -138,6 +138,7 @@ def cut_off(zone, point, rows, column):
     damping = _DAMPING
     for _ in range(_STEPS):
         if lift > support * (1.0 + 1e-9) + 2.0 * slack(u, zone.absolute, terms):
+            _, _, support = evaluate(W, centre, u, target, s, delta, z)  # steps carry s along
             norm = 0.0
             rows[0, column] = support + slack(u, zone.absolute, terms)
             for i in range(d):
