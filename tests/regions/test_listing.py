@@ -336,7 +336,7 @@ def test_sixteen_million_regions_survive_kill_9_in_little_memory(
     third = start("tests.regions.lister", chain, run, 2)
     (outcome, found, digest, master), largest = third.finish()
     assert (outcome, int(found)) == ("COMPLETE", 2**levels)
-    assert 50 < int(master) < 1000
+    assert 20 < int(master) < 1000  # an interpreter with NumPy takes more than 20
     assert largest < 1000  # workers included
     report = list_signs(tent_chain(levels), run, 1)
     assert is_mapped(report.words)
