@@ -66,7 +66,7 @@ class Facet:
         rows, gaps = rows[size > 1e-12], gaps[size > 1e-12]
         if basis.shape[1] == 0:
             return self.point[None]
-        self._require_corners(rows)
+        self._require_corners()
         if basis.shape[1] == 1:
             ends = gaps / rows[:, 0]
             along = np.array([[ends[rows[:, 0] < 0].max()], [ends[rows[:, 0] > 0].min()]])
@@ -94,15 +94,16 @@ class Facet:
         basis[self.axes] = np.linalg.svd(self.normal[None, self.axes])[2][1:].T
         return basis
 
-    def _require_corners(self, rows: Array) -> None:
+    def _require_corners(self) -> None:
         """Refuse facets that are not the hull of a list of corners, or of too long a list."""
-        d = rows.shape[1]
+        d = len(self.axes) - 1
         if d > _geometry.MOST_DIMENSIONS:
             raise DomainError(
                 f"a facet of {d} dimensions has too many corners to list; "
                 f"{_geometry.MOST_DIMENSIONS} dimensions are the most. Use its A and b, or "
                 "restrict the network to a Slice"
             )
+        rows = np.vstack([self.A, self.normal, -self.normal])[:, self.axes]
         if not _geometry.is_bounded(rows):
             raise DomainError(
                 f"this facet in region {self.region} is unbounded, so its corners do not span it; "

@@ -86,11 +86,14 @@ def is_bounded(normals: Array) -> bool:
     It is if no direction is left free: the normals span the space, and a combination of all of
     them with positive factors is zero (Stiemke's lemma).
     """
-    from scipy.optimize import linprog
-
     m, d = normals.shape
+    alone = normals[np.count_nonzero(normals, axis=1) == 1]
+    if len(alone) and (alone.max(axis=0) > 0).all() and (alone.min(axis=0) < 0).all():
+        return True  # within the sides of a box, which needs no program
     if np.linalg.matrix_rank(normals) < d:
         return False
+    from scipy.optimize import linprog
+
     found = linprog(
         np.zeros(m), A_eq=normals.T, b_eq=np.zeros(d), bounds=(1.0, None), method="highs-ds"
     )
