@@ -84,13 +84,13 @@ def two_cores(pace: Pace) -> Iterator[Row]:
 
 
 def table(pace: Pace) -> Iterator[Row]:
-    """Widths from 8 on."""
-    yield from _widths(range(8, 9) if pace.quick else range(8, 14), pace)
+    """Widths 8 to 12."""
+    yield from _widths(range(8, 9) if pace.quick else range(8, 13), pace)
 
 
 def large(pace: Pace) -> Iterator[Row]:
-    """The widest two: some minutes for default weights, half an hour and more for trained ones."""
-    yield from _widths(range(9, 10) if pace.quick else range(14, 17), pace)
+    """Widths 13 to 16: some minutes for default weights, half an hour and more for trained ones."""
+    yield from _widths(range(9, 10) if pace.quick else range(13, 17), pace)
 
 
 def stream(pace: Pace) -> Iterator[Row]:
