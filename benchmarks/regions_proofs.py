@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from byways.regions import RegionReport
-    from byways.regions._check import ProofCheck
+    from byways.regions._proof import ProofCheck
 
 _CASES: list[tuple[str, LayerChain, tuple[float, float]]] = [
     ("4-10-10-10", seeded_network(4, 10, 10, 10), (-1.0, 1.0)),

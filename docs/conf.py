@@ -94,7 +94,7 @@ GIVEN_BACK = (
     "byways.parallel._plan.Plan",
     "byways.parallel._plan.Prediction",
     "byways.parallel._solve.SolveInfo",
-    "byways.regions._check.ProofCheck",
+    "byways.regions._proof.ProofCheck",
     "byways.regions._estimate.RegionEstimate",
     "byways.regions._outcome.Outcome",
     "byways.regions._proof.Proof",

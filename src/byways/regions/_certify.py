@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from byways.core.domains import Polytope
-from byways.regions._check import domain_digest
+from byways.regions._check_network import domain_digest
 from byways.regions._mending import mend
 from byways.regions._proof import Proof
 from byways.regions._rows import Rules

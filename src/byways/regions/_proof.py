@@ -11,7 +11,7 @@ import numpy as np
 from byways.core.errors import ConversionError, DomainError
 from byways.core.files import read_npz, write_npz
 from byways.networks import as_chain
-from byways.regions._check import ProofCheck, check
+from byways.regions._check import RefusedError, check
 from byways.regions._domains import WholeSpace, as_domain
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     Texts = NDArray[np.str_]
 
-__all__ = ["Proof", "check_proof"]
+__all__ = ["Proof", "ProofCheck", "check_proof"]
 
 _FORMAT = "byways.regions.Proof/1"
 
@@ -107,6 +107,39 @@ class Proof:
         return f"proof of {self.regions:,} regions, with {self.refusals:,} refused sides"
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ProofCheck:
+    """What the checker found.
+
+    Attributes:
+        accepted: Whether the proof proves its list; ``bool(check)`` is the same.
+        regions: Number of regions proven, 0 if refused.
+        refusals: Number of sides proven empty.
+        rational: How many of both took rational arithmetic.
+        signs: The proven list: segments of all hidden units, one row per region, sorted.
+        reason: Why the proof was refused, and where; empty if accepted.
+    """
+
+    accepted: bool
+    regions: int
+    refusals: int
+    rational: int
+    signs: NDArray[np.uint8]
+    reason: str = ""
+
+    def __bool__(self) -> bool:
+        return self.accepted
+
+    def __str__(self) -> str:
+        if not self.accepted:
+            return f"refused: {self.reason}"
+        return (
+            f"accepted: {self.regions:,} regions and no others; {self.refusals:,} sides proven "
+            f"empty; {self.rational:,} facts in rational arithmetic, the others in floating point "
+            "with error bounds"
+        )
+
+
 def check_proof(network: object, domain: object, proof: Proof | str | Path) -> ProofCheck:
     """Check a proof that a list of regions is complete and right.
 
@@ -148,4 +181,9 @@ def check_proof(network: object, domain: object, proof: Proof | str | Path) -> P
     checked = as_domain(domain, chain.input_size)
     if isinstance(checked, WholeSpace):
         raise DomainError('"domain" is unbounded, and proofs are of bounded domains; give a Box')
-    return check(chain, checked, proof.arrays())
+    try:
+        signs, refusals, rational = check(chain, checked, proof.arrays())
+    except RefusedError as refused:
+        nothing = np.zeros((0, chain.units), dtype=np.uint8)
+        return ProofCheck(False, 0, 0, 0, nothing, str(refused))
+    return ProofCheck(True, len(signs), refusals, rational, signs)
