@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from byways.parallel._diagonal import _doubling, diagonal_recurrence
 from tests.oracles.recurrences import loop
@@ -129,3 +130,13 @@ def test_inputs_of_any_layout() -> None:
     assert not a.is_contiguous()
     expected = loop(lambda t, h: a[t] * h, b, torch.zeros(3, dtype=torch.float64))
     torch.testing.assert_close(diagonal_recurrence(a, b), expected)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # make_dual's own
+def test_forward_derivatives_are_refused_and_not_dropped() -> None:
+    # Without a graph the kernel runs at once, which must not lose the tangents of dual numbers.
+    a, b = random(5, 2), random(5, 2, seed=1)
+    with forward_ad.dual_level(), pytest.raises(RuntimeError, match="jvp"):
+        diagonal_recurrence(forward_ad.make_dual(a, torch.ones_like(a)), b)
+    with pytest.raises(RuntimeError, match="jvp"):
+        torch.func.jvp(lambda a: diagonal_recurrence(a, b), (a,), (torch.ones_like(a),))

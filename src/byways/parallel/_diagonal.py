@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch.autograd import forward_ad
 
 from byways.parallel._diagonal_kernels import diagonal_adjoint, diagonal_states
 
@@ -50,9 +51,8 @@ def diagonal_recurrence(
     shape = b.shape
     view = torch.Size((math.prod(shape[:dim]), shape[dim], math.prod(shape[dim + 1 :])))
     a_OTI, b_OTI = _shaped(a, shape, view), _shaped(b, shape, view)
-    if start is None:
-        start_OI = b.new_zeros((view[0], view[2]))
-    else:
+    start_OI = None
+    if start is not None:
         state = shape[:dim] + shape[dim + 1 :]
         start_OI = _shaped(start, state, torch.Size((view[0], view[2])))
     states = _diagonal(a_OTI, b_OTI, start_OI, reverse)
@@ -66,11 +66,34 @@ def _shaped(tensor: Tensor, shape: torch.Size, view: torch.Size) -> Tensor:
     return tensor if shape == view else tensor.reshape(view)
 
 
-def _diagonal(a_OTI: Tensor, b_OTI: Tensor, start_OI: Tensor, reverse: bool) -> Tensor:
-    if b_OTI.device.type == "cpu" and b_OTI.dtype in KERNEL_DTYPES:
-        states: Tensor = _DiagonalScan.apply(a_OTI, b_OTI, start_OI, reverse)
-        return states
-    return _doubling(a_OTI, b_OTI, start_OI, reverse)
+def _diagonal(a_OTI: Tensor, b_OTI: Tensor, start_OI: Tensor | None, reverse: bool) -> Tensor:
+    known = b_OTI.device.type == "cpu" and b_OTI.dtype in KERNEL_DTYPES
+    if known and not _is_watched(a_OTI, b_OTI, start_OI):
+        return _states(a_OTI, b_OTI, start_OI, reverse)
+    if start_OI is None:
+        start_OI = b_OTI.new_zeros((b_OTI.shape[0], b_OTI.shape[2]))
+    if not known:
+        return _doubling(a_OTI, b_OTI, start_OI, reverse)
+    states: Tensor = _DiagonalScan.apply(a_OTI, b_OTI, start_OI, reverse)
+    return states
+
+
+def _is_watched(*tensors: Tensor | None) -> bool:
+    """Tell whether a derivative or a transform is under way; else no node of a graph is made.
+
+    To enter a graph takes as long as 10 000 steps.
+    """
+    if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
+        return True
+    return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+
+
+def _states(a: Tensor, b: Tensor, start: Tensor | None, reverse: bool) -> Tensor:
+    """Run the kernel; without a start it is zero."""
+    h, inputs = torch.empty(b.shape, dtype=b.dtype), _array(b)
+    first = np.zeros((b.shape[0], b.shape[2]), inputs.dtype) if start is None else _array(start)
+    diagonal_states(_array(a), inputs, first, reverse, _BOUNDS[b.dtype], h.numpy())
+    return h
 
 
 def _doubling(a: Tensor, b: Tensor, start: Tensor, reverse: bool) -> Tensor:
@@ -108,10 +131,7 @@ class _DiagonalScan(torch.autograd.Function):
 
     @staticmethod
     def forward(a: Tensor, b: Tensor, start: Tensor, reverse: bool) -> Tensor:
-        h = torch.empty(b.shape, dtype=b.dtype)
-        bounds = _BOUNDS[b.dtype]
-        diagonal_states(_array(a), _array(b), _array(start), reverse, bounds, h.numpy())
-        return h
+        return _states(a, b, start, reverse)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
