@@ -54,7 +54,8 @@ def probe(step: Step, before: Tensor, generator: torch.Generator) -> Structure:
 
     ``v * (v J)`` has the same mean as ``v * (J v)``, and a backward pass gives it.
     """
-    signs = torch.randint(0, 2, before.shape, generator=generator).to(before) * 2 - 1
+    drawn = torch.randint(0, 2, before.shape, generator=generator, device=generator.device)
+    signs = drawn.to(before) * 2 - 1
     leaf = before.detach().requires_grad_()
     with torch.enable_grad():
         total = (step(leaf) * signs).sum()

@@ -64,7 +64,8 @@ def lyapunov(
     before = torch.cat([h0.detach()[None], states[:-1]])
     J = dense(lambda h: f(given, h, *params), before).to_dense().detach()
     seeded = generator or torch.Generator().manual_seed(0)
-    v = torch.randn(h0.shape, generator=seeded, dtype=states.dtype).to(states)[..., None]
+    drawn = torch.randn(h0.shape, generator=seeded, dtype=states.dtype, device=seeded.device)
+    v = drawn.to(states)[..., None]
     v = v / v.norm(dim=-2, keepdim=True)
     total = states.new_zeros(h0.shape[:-1])
     for J_t in J:
