@@ -12,7 +12,12 @@ cell is asked for. Moves change it along with the rest.
 Columns lie one after the other: ``t[slot, c, i]`` is the coefficient of row i in column c. Rows are
 many and columns few, so loops over rows take several numbers at a time; they run to a multiple of
 four, and what lies behind the candidate is not read. One more column, number ``d + 1``, holds each
-row's *ceiling*: the upper bound of its variable, or -1 if it has no bounds at all.
+row's *ceiling*: the upper bound of its variable, or -1 if it has no bounds at all. The last slot is
+no dictionary but room for a column.
+
+``reach[side, k]`` is the most that constraint k's slack can be anywhere in the box, if the cell
+lies on that side. So a candidate is nowhere below its value at the vertex plus what it can lose
+along each column, and most candidates that miss the cell are known to before they are lowest.
 """
 
 from __future__ import annotations
@@ -26,6 +31,7 @@ __all__ = ["copy_dictionary", "descend", "express", "pivot", "prune", "ratio_tes
 
 # Coefficients below this are rounding of unit-gradient rows: they neither improve nor block.
 SMALL = 1e-11
+ROWS_AT_ONCE = 4
 _FEW_ROWS = 3  # times the dimension; measured for 4 to 8 coordinates
 
 
@@ -50,6 +56,12 @@ def express(rows, k, t, basic, nonbasic, flipped, slot, n, free):
             a = rows[k, label + 1]
             for c in range(d + 1):
                 t[slot, c, n] += a * t[slot, c, i]
+
+
+@borrowing
+def _whole(n):
+    """Round the number of rows, the candidate included, up to what loops take at a time."""
+    return np.uint64((n + ROWS_AT_ONCE) // ROWS_AT_ONCE * ROWS_AT_ONCE)
 
 
 @comparing
@@ -96,13 +108,17 @@ def pivot(t, basic, nonbasic, flipped, slot, n, row, column, free):
             t[slot, c, row] = -t[slot, c, row]
         t[slot, 0, row] += 1.0
         flipped[slot, column - 1] = True
-    inverse, rows = 1.0 / t[slot, column, row], np.uint64((n + 4) // 4 * 4)
+    inverse, rows = 1.0 / t[slot, column, row], _whole(n)
+    # Columns of one slot are too close together for the compiler to see that they do not overlap.
+    aside = t.shape[0] - 1
+    for i in range(rows):
+        t[aside, 0, i] = t[slot, column, i]
     for c in range(d + 1):
         factor = -inverse * t[slot, c, row]
         if c == column:
             continue
         for i in range(rows):
-            t[slot, c, i] += factor * t[slot, column, i]
+            t[slot, c, i] += factor * t[aside, 0, i]
         t[slot, c, row] = factor
     for i in range(rows):
         t[slot, column, i] *= inverse
@@ -136,15 +152,13 @@ def flip(t, nonbasic, flipped, slot, n, column, free):
 
 
 @borrowing
-def _steepest(t, nonbasic, slot, n, free):
+def _steepest(t, nonbasic, slot, n, free, bounded):
     """Choose the column along which the candidate falls most steeply, or 0."""
     d = nonbasic.shape[1]
-    column, least, endless = np.uint64(0), -SMALL, False
-    for k in range(free.size):
-        endless |= free[k]
+    column, least = np.uint64(0), -SMALL
     for c in range(np.uint64(1), np.uint64(d + 1)):
         slope = t[slot, c, n]
-        if endless:
+        if not bounded:
             label = nonbasic[slot, c - np.uint64(1)]
             slope = -abs(slope) if label < d and free[label] else slope
         # Selected without a branch: which column wins is hard to foresee.
@@ -166,29 +180,69 @@ def _smallest_label(t, nonbasic, slot, n, free):
 
 
 @borrowing
-def descend(t, basic, nonbasic, flipped, slot, n, free, tolerance):
+def _reached(nonbasic, slot, c, d, reach, bits):
+    """Give the most that a bounded nonbasic variable can be, without a branch."""
+    label = nonbasic[slot, np.uint64(c - 1)]
+    k = np.uint64(max(label - d, 0))
+    return reach[np.uint64(bits[k]), k] if label >= d else 1.0
+
+
+@borrowing
+def _loss(t, nonbasic, slot, n, reach, bits):
+    """Bound what the candidate can lose from the vertex on."""
+    d, total = nonbasic.shape[1], 0.0
+    for c in range(np.uint64(1), np.uint64(d + 1)):
+        total -= min(t[slot, c, n], 0.0) * _reached(nonbasic, slot, c, d, reach, bits)
+    return total
+
+
+@borrowing
+def _loss_beyond(t, nonbasic, slot, n, row, column, reach, bits):
+    """Bound what the candidate can lose from the vertex on that a pivot would lead to."""
+    d, total = nonbasic.shape[1], 0.0
+    factor = t[slot, column, n] / t[slot, column, row]
+    for c in range(np.uint64(1), np.uint64(d + 1)):
+        slope = t[slot, c, n] - factor * t[slot, c, row]
+        lost = min(slope, 0.0) * _reached(nonbasic, slot, c, d, reach, bits)
+        total -= lost if c != np.uint64(column) else 0.0
+    return total
+
+
+@borrowing
+def descend(t, basic, nonbasic, flipped, slot, n, free, reach, bits, tolerance):
     """Lower the candidate by the simplex method until an edge leads below ``-tolerance``.
 
     Returns ``(column, pivots)``: the column of that edge; 0 if the candidate is nowhere lower on
-    the cell, its coefficients then being the Farkas multipliers; -1 if the method did not end.
+    the cell, or nowhere as low as ``tolerance``; -1 if the method did not end.
     """
-    patience = 20 + 4 * (t.shape[1] - 1 + n)
-    pivots = 0
+    patience, pivots, bounded = 20 + 4 * (t.shape[1] - 1 + n), 0, True
+    for k in range(free.size):
+        bounded &= not free[k]
+    here = t[slot, 0, n]
+    if bounded and here - _loss(t, nonbasic, slot, n, reach, bits) > tolerance:
+        return 0, pivots
     while True:
         if pivots > patience:
             column = _smallest_label(t, nonbasic, slot, n, free)
         else:
-            column = _steepest(t, nonbasic, slot, n, free)
+            column = _steepest(t, nonbasic, slot, n, free, bounded)
         if column == 0:
             return 0, pivots
         if t[slot, column, n] > 0:
             flip(t, nonbasic, flipped, slot, n, column, free)
         step, row = ratio_test(t, basic, nonbasic, slot, n, column, free)
-        if t[slot, 0, n] + t[slot, column, n] * step < -tolerance:
+        there = t[slot, 0, n] + t[slot, column, n] * step
+        if there < -tolerance:
             return column, pivots
         if row < 0:
             flip(t, nonbasic, flipped, slot, n, column, free)
         else:
+            if (
+                bounded
+                and there > tolerance
+                and there - _loss_beyond(t, nonbasic, slot, n, row, column, reach, bits) > tolerance
+            ):
+                return 0, pivots
             pivot(t, basic, nonbasic, flipped, slot, n, row, column, free)
         pivots += 1
         if pivots > 50 * patience:
@@ -199,7 +253,7 @@ def descend(t, basic, nonbasic, flipped, slot, n, free, tolerance):
 def copy_dictionary(t, basic, nonbasic, flipped, source, target, n):
     """Copy ``n + 1`` rows and all labels from one slot to another."""
     d = nonbasic.shape[1]
-    rows = np.uint64((n + 4) // 4 * 4)
+    rows = _whole(n)
     for c in range(d + 2):
         for i in range(rows):
             t[target, c, i] = t[source, c, i]

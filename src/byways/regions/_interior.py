@@ -11,7 +11,7 @@ __all__ = ["interior_point"]
 
 
 @compiled
-def interior_point(t, basic, nonbasic, flipped, slot, n, free, tolerance, points, at):
+def interior_point(t, basic, nonbasic, flipped, slot, n, free, reach, bits, tolerance, points, at):
     """Write the mean of the vertex and its neighbours into ``points[at]``; the dictionary is spent.
 
     At a simple vertex the neighbours span the space and their mean is interior. At a degenerate
@@ -32,7 +32,10 @@ def interior_point(t, basic, nonbasic, flipped, slot, n, free, tolerance, points
     for c in range(d):
         points[at, c] = point[c]
     for i in range(count):
-        _away_from(t, basic, nonbasic, flipped, slot, n, free, tight[i], tolerance, shares, point)
+        _away_from(
+            t, basic, nonbasic, flipped, slot, n, free, reach, bits, tight[i], tolerance, shares,
+            point,
+        )  # fmt: skip
         for c in range(d):
             points[at, c] += point[c]
     for c in range(d):
@@ -73,7 +76,9 @@ def _tight_constraints(t, basic, nonbasic, flipped, slot, n, free, shares, toler
 
 
 @borrowing
-def _away_from(t, basic, nonbasic, flipped, slot, n, free, constraint, tolerance, shares, point):
+def _away_from(
+    t, basic, nonbasic, flipped, slot, n, free, reach, bits, constraint, tolerance, shares, point
+):
     """Write a point of the cell into ``point`` where one constraint is not tight."""
     d = nonbasic.shape[1]
     label, upper = constraint // 2, constraint % 2 == 1
@@ -88,7 +93,7 @@ def _away_from(t, basic, nonbasic, flipped, slot, n, free, constraint, tolerance
         if nonbasic[slot, c] == label:
             t[slot, c + 1, n] = -sign if flipped[slot, c] else sign
     t[slot, 0, n] = 0.0  # the vertex may have moved away already, which does no harm
-    column, _ = descend(t, basic, nonbasic, flipped, slot, n, free, tolerance)
+    column, _ = descend(t, basic, nonbasic, flipped, slot, n, free, reach, bits, tolerance)
     for c in range(d + 1):
         shares[c] = 0.0
     if column > 0:

@@ -140,7 +140,7 @@ def _advance(net, tree, words, points, leaves, work, tolerance):
     t, basic, nonbasic, flipped, frame = tree.t, tree.basic, tree.nonbasic, tree.flipped, tree.frame
     mass, stack, cursor, bits, rows = tree.mass, tree.stack, tree.cursor, tree.bits, tree.rows
     free, follows, section_end, m = net.free, net.follows, net.section_end, net.domain_rows.shape[0]
-    settled, found = tree.settled, 0
+    settled, reach, found = tree.settled, tree.reach, 0
     while found < leaves and cursor[NODES] + cursor[PIVOTS] < work:
         if cursor[CURRENT] < 0 and not _take_pending(cursor, stack, frame, bits):
             break
@@ -152,15 +152,18 @@ def _advance(net, tree, words, points, leaves, work, tolerance):
             if cursor[FORCED] <= level < cursor[STOP]:
                 # fmt: off
                 _survey(
-                    t, basic, nonbasic, flipped, slot, n, free, rows, settled, cursor, level,
-                    section_end[level], tolerance,
+                    t, basic, nonbasic, flipped, slot, n, free, rows, reach, bits, settled, cursor,
+                    level, section_end[level], tolerance,
                 )
                 # fmt: on
         if level == cursor[STOP]:
             if words.shape[0]:
                 _write_word(words, found, bits, m, level)
             if points.shape[0]:
-                interior_point(t, basic, nonbasic, flipped, slot, n, free, tolerance, points, found)
+                interior_point(
+                    t, basic, nonbasic, flipped, slot, n, free, reach, bits, tolerance, points,
+                    found,
+                )  # fmt: skip
             found += 1
             _leave(cursor, stack, tree.explored, mass[slot], slot)
         elif level < cursor[FORCED]:
@@ -173,8 +176,8 @@ def _advance(net, tree, words, points, leaves, work, tolerance):
             end = min(section_end[level], cursor[STOP])
             # fmt: off
             k, column = _pass_by(
-                t, basic, nonbasic, flipped, slot, n, free, rows, follows, settled, bits, cursor,
-                level, end, tolerance,
+                t, basic, nonbasic, flipped, slot, n, free, rows, reach, follows, settled, bits,
+                cursor, level, end, tolerance,
             )
             frame[slot, LEVEL] = min(k + 1, end)
             frame[slot, AGE] += cursor[PIVOTS] - before
@@ -187,8 +190,8 @@ def _advance(net, tree, words, points, leaves, work, tolerance):
                 frame[slot, SIZE] = prune(t, basic, nonbasic, slot, n + 1, free)
             elif k < end:
                 bits[k] = _branch_at_zero(
-                    t, basic, nonbasic, flipped, frame, mass, stack, cursor, slot, k, free,
-                    tolerance,
+                    t, basic, nonbasic, flipped, frame, mass, stack, cursor, slot, k, free, reach,
+                    bits, tolerance,
                 )
             # fmt: on
     return found
@@ -228,8 +231,19 @@ def arrive(net, tree, slot):
         if net.decision_start[stage] == level - m and level < cursor[STOP]:
             size = enter_stage(net, stage, tree.bits[m:], tree.maps)
             doubts = stage_rows(net, stage, size, tree.maps, tree.rows[m:])
+            _measure(tree.rows, tree.reach, level, net.section_end[level])
             if level >= cursor[FORCED]:  # else whoever gave the prefix has counted them
                 cursor[AMBIGUOUS] += doubts
+
+
+@borrowing
+def _measure(rows, reach, start, end):
+    """Bound rows on the box."""
+    for k in range(start, end):
+        low = high = rows[k, 0]
+        for c in range(1, rows.shape[1]):
+            low, high = low + min(rows[k, c], 0.0), high + max(rows[k, c], 0.0)
+        reach[0, k], reach[1, k] = -low, high
 
 
 @borrowing
@@ -284,7 +298,9 @@ def follow(free, tree, slot, k, tolerance):
         _append(t, basic, frame, slot, d + k)
         return True
     _negate(t, slot, n)
-    column, pivots = descend(t, basic, nonbasic, flipped, slot, n, free, tolerance)
+    column, pivots = descend(
+        t, basic, nonbasic, flipped, slot, n, free, tree.reach, tree.bits, tolerance
+    )
     tree.cursor[PIVOTS] += pivots
     frame[slot, AGE] += pivots
     if column <= 0:
@@ -296,8 +312,9 @@ def follow(free, tree, slot, k, tolerance):
 
 @borrowing
 def _survey(
-    t, basic, nonbasic, flipped, slot, n, free, rows, settled, cursor, start, end, tolerance
-):
+    t, basic, nonbasic, flipped, slot, n, free, rows, reach, bits, settled, cursor, start, end,
+    tolerance,
+):  # fmt: skip
     """Find the decisions of a stage that miss its whole cell: settled for all that it is cut into.
 
     Where a stage has few units for the dimension nearly all of them cut, and asking is a waste.
@@ -314,7 +331,7 @@ def _survey(
             continue
         if value < 0:
             _negate(t, slot, n)
-        column, pivots = descend(t, basic, nonbasic, flipped, slot, n, free, tolerance)
+        column, pivots = descend(t, basic, nonbasic, flipped, slot, n, free, reach, bits, tolerance)
         cursor[PIVOTS] += pivots
         if column <= 0:
             cursor[AMBIGUOUS] += _doubtful(t, slot, n, column, tolerance)
@@ -331,6 +348,7 @@ def _pass_by(
     n,
     free,
     rows,
+    reach,
     follows,
     settled,
     bits,
@@ -359,7 +377,7 @@ def _pass_by(
         bits[k] = value > 0
         if value < 0:
             _negate(t, slot, n)
-        column, pivots = descend(t, basic, nonbasic, flipped, slot, n, free, tolerance)
+        column, pivots = descend(t, basic, nonbasic, flipped, slot, n, free, reach, bits, tolerance)
         cursor[PIVOTS] += pivots
         if column > 0:
             return k, column
@@ -383,18 +401,18 @@ def _doubtful(t, slot, n, column, tolerance):
 
 @borrowing
 def _branch_at_zero(
-    t, basic, nonbasic, flipped, frame, mass, stack, cursor, slot, k, free, tolerance
+    t, basic, nonbasic, flipped, frame, mass, stack, cursor, slot, k, free, reach, bits, tolerance
 ):
     """Decide a constraint that vanishes at the vertex; return the bit of the current dictionary."""
     n = frame[slot, SIZE]
-    below, pivots = descend(t, basic, nonbasic, flipped, slot, n, free, tolerance)
+    below, pivots = descend(t, basic, nonbasic, flipped, slot, n, free, reach, bits, tolerance)
     doubts = below <= 0 and _doubtful(t, slot, n, below, tolerance)
     if below > 0:
         _push_far_side(
             t, basic, nonbasic, flipped, frame, mass, stack, cursor, slot, below, k, 0, free
         )
     _negate(t, slot, n)
-    above, more = descend(t, basic, nonbasic, flipped, slot, n, free, tolerance)
+    above, more = descend(t, basic, nonbasic, flipped, slot, n, free, reach, bits, tolerance)
     doubts |= above <= 0 and _doubtful(t, slot, n, above, tolerance)
     cursor[PIVOTS] += pivots + more
     cursor[AMBIGUOUS] += doubts

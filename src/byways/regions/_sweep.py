@@ -160,7 +160,9 @@ def _bounds_cell(net, tree, label, tolerance):
                 t[1, c, r] = t[1, c, last]
                 t[1, c, last] = value
             basic[1, r] = basic[1, last]
-            column, _ = descend(t, basic, nonbasic, flipped, 1, last, net.free, tolerance)
+            column, _ = descend(
+                t, basic, nonbasic, flipped, 1, last, net.free, tree.reach, tree.bits, tolerance
+            )
             return column > 0
     return False
 
@@ -175,7 +177,9 @@ def _minima(net, tree, bits, rows, tolerance, values, places):
             continue
         n = tree.frame[0, SIZE]
         express(rows, i, t, basic, nonbasic, flipped, 0, n, net.free)
-        column, _ = descend(t, basic, nonbasic, flipped, 0, n, net.free, _UNBOUNDED)
+        column, _ = descend(
+            t, basic, nonbasic, flipped, 0, n, net.free, tree.reach, tree.bits, _UNBOUNDED
+        )
         values[i] = -np.inf if column > 0 else t[0, 0, n]
         for c in range(d):
             label = nonbasic[0, c]

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from byways.regions._dictionary import ROWS_AT_ONCE
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -31,7 +33,7 @@ class Tree(NamedTuple):
     number of its next constraint, the side it took of the one before, and the pivots behind it.
     """
 
-    t: Array  # (slots, d + 2, constraints + 2 or more), see _dictionary
+    t: Array  # (slots + 1, d + 2, constraints + 2 or more), see _dictionary
     basic: Ints
     nonbasic: Ints
     flipped: NDArray[np.bool_]
@@ -40,6 +42,7 @@ class Tree(NamedTuple):
     stack: Ints  # slots to visit, and unused ones
     bits: NDArray[np.uint8]  # the path
     rows: Array  # of all constraints, valid on the path
+    reach: Array  # (2, constraints): the most that a row can be in the box, negated and as it is
     maps: Array  # (d + 1, units): pre-activations of all units, valid on the path
     settled: NDArray[np.int8]  # bit of a constraint that misses its stage's cell, else -1
     counts: Ints  # completed cells per stage
@@ -66,7 +69,7 @@ def plant(problem: Problem, order: Order) -> Tree:
     nonbasic[0] = np.arange(d)
     # np.zeros commits memory only where it is written: deep slots cost nothing until reached.
     return Tree(
-        t=np.zeros((slots, d + 2, (slots + 8) // 8 * 8)),
+        t=np.zeros((slots + 1, d + 2, -(-(slots + 1) // ROWS_AT_ONCE) * ROWS_AT_ONCE)),
         basic=np.empty((slots, slots + 1), dtype=np.int64),
         nonbasic=nonbasic,
         flipped=np.zeros((slots, d), dtype=np.bool_),
@@ -75,12 +78,19 @@ def plant(problem: Problem, order: Order) -> Tree:
         stack=stack,
         bits=bits,
         rows=rows,
+        reach=_reach(rows),
         maps=np.zeros((d + 1, sum(len(stage.bias) for stage in problem.stages))),
         settled=np.full(m + k, -1, dtype=np.int8),
         counts=np.zeros(len(problem.stages), dtype=np.int64),
         cursor=cursor,
         explored=np.zeros(1),
     )
+
+
+def _reach(rows: Array) -> Array:
+    """Bound rows on the box."""
+    most = [side * rows[:, 0] + np.maximum(side * rows[:, 1:], 0.0).sum(axis=1) for side in (-1, 1)]
+    return np.array(most)
 
 
 def drop_oldest(cursor: Ints, stack: Ints, count: int) -> None:
