@@ -47,7 +47,7 @@ from byways.sparse_inference import (
     simulate_cache,
 )
 from byways.sparse_inference._anneal import anneal
-from byways.sparse_inference._vector import accumulate
+from byways.sparse_inference._vector import REGISTERS, accumulate
 
 FULL = "--full" in sys.argv
 WIDTH = 1024
@@ -340,12 +340,14 @@ for kind in ("RadiX", "random"):
 # %%
 # Roofline
 # --------
-# The ceilings are measured with the executor's own loop. With eight targets a source is loaded once
-# for eight multiply-adds, and arithmetic is the limit. With one target each multiply-add loads a
-# vector, and the limit is the level of the memory where the values are. A network's place on the
-# horizontal axis is what its kernel does with a byte that it loads: two operations for each edge
-# and input, against the vectors of sources, the weights and the indices. Sums that are left and
-# taken up again are not counted, so orders that do so lie below the line of their memory.
+# The ceilings are measured with the executor's own loop. With several targets a source is loaded
+# once for as many multiply-adds, and arithmetic is the limit. With one target each multiply-add
+# loads a vector, and the limit is the level of the memory where the values are. A network's place
+# on the horizontal axis is what its kernel does with a byte that it loads: two operations for each
+# edge and input, against the vectors of sources, the weights and the indices. Sums that are left
+# and taken up again are not counted, so orders that do so lie below the line of their memory.
+
+TARGETS, VECTORS = (8, 3) if REGISTERS >= 32 else (6, 1)
 
 
 @njit(error_model="numpy")
@@ -355,9 +357,12 @@ def one_target(values, places, sources, weights, plain, edges):
 
 
 @njit(error_model="numpy")
-def eight_targets(values, places, sources, weights, plain, edges):
-    """Load a vector for eight multiply-adds."""
-    accumulate(values, places, 0, sources, 0, edges, weights, 0, plain, plain, plain, 0, 0, 8, 3)
+def several_targets(values, places, sources, weights, plain, edges):
+    """Load a vector for several multiply-adds, whose sums fill the registers."""
+    accumulate(
+        values, places, 0, sources, 0, edges, weights, 0, plain, plain, plain, 0, 0, TARGETS,
+        VECTORS,
+    )  # fmt: skip
 
 
 def rate(kernel: Callable[..., None], size: int, lanes: int, rows: int) -> float:
@@ -378,7 +383,7 @@ def rate(kernel: Callable[..., None], size: int, lanes: int, rows: int) -> float
     return rows * lanes * edges / best
 
 
-peak = 2 * rate(eight_targets, 192, 48, 8) / 1e9
+peak = 2 * rate(several_targets, 64 * VECTORS, 16 * VECTORS, TARGETS) / 1e9
 ceilings = {
     name: 4 * rate(one_target, size, 128, 1) / 1e9
     for name, size in (("24 KB", 24 << 10), ("768 KB", 768 << 10), ("64 MB", 64 << 20))

@@ -29,11 +29,14 @@ if TYPE_CHECKING:
 
 __all__ = ["CompiledNetwork", "compile_network"]
 
-_FEW = 3  # inputs up to which one after the other is faster than a tile with empty places
-_L1_SHARE = 32_768  # bytes of a block of sources: what most first-level caches hold at least
-# Share of edges from which filling up with zeros is faster; less where more neurons share a load.
-_NEARLY = 0.45 if execute.GROUP_ROWS >= 8 else 0.7
-_LONG_RUN = 32  # edges a block's run must have on average to pay for loading its sums again
+# Measured on either kind of core, with and without 32 registers of 64 bytes:
+# FEW: inputs up to which one after the other is faster than a tile with empty places.
+# L1_SHARE: bytes of a block of sources, which shall stay in the first-level cache.
+# NEARLY: share of edges from which filling up with zeros is faster.
+# LONG_RUN: edges a block's run must have on average to pay for loading its sums again.
+_FEW, _L1_SHARE, _NEARLY, _LONG_RUN = (
+    (6, 24_576, 0.45, 12) if execute.REGISTERS >= 32 else (3, 32_768, 0.7, 32)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,7 @@ class Explanation:
     Attributes:
         kernel: ``"grouped"`` or ``"wide"``.
         order: Which order of edges.
-        alone: What the loop for fewer than four inputs runs over: ``"targets"``, whose sums it
+        alone: What the loop for a handful of inputs runs over: ``"targets"``, whose sums it
             takes, or ``"sources"``, whose values it sends unless they are zero.
         tile: Inputs that run together.
         edges: Edges executed.

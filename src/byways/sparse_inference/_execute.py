@@ -2,9 +2,9 @@
 
 A tile's values lie neuron by neuron, ``T`` inputs side by side, so that an edge is one fused
 multiply-add a vector. The wide kernel runs one destination at a time and is bound by the loads of
-sources: its tile is narrow, 128 bytes a neuron, so that more of them stay in the cache next to the
-core. The grouped kernel runs several destinations that share their sources, loads each source once
-for all, and is bound by the multipliers: its sums fill the registers that the core has.
+sources: its tile is narrow, so that more neurons stay in the cache next to the core. The grouped
+kernel runs several destinations that share their sources, loads each source once for all, and is
+bound by the multipliers: its sums fill the registers that the core has.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ __all__ = [
     "GROUP_VECTORS",
     "IDENTITY",
     "PIECES",
+    "REGISTERS",
     "SIGMOID",
     "TANH",
     "VECTOR_BYTES",
@@ -31,8 +32,7 @@ __all__ = [
 ]
 
 IDENTITY, CLAMP, PIECES, TANH, SIGMOID = range(5)
-WIDE_VECTORS = 2
-GROUP_ROWS, GROUP_VECTORS = (8, 3) if REGISTERS >= 32 else (2, 2)
+WIDE_VECTORS, GROUP_ROWS, GROUP_VECTORS = (6, 8, 3) if REGISTERS >= 32 else (2, 2, 2)
 
 
 @borrowing
