@@ -7,7 +7,7 @@ import numpy as np
 
 from byways.core.compiled import borrowing
 from byways.regions._wide_dictionary import DOUBT, EMPTY, dual, express
-from byways.regions._wide_oracle import assign, climb, evaluate, newton, radius, slack
+from byways.regions._wide_oracle import assign, evaluate, improve, newton, radius, slack
 from byways.regions._wide_tree import (
     AGE,
     AT_VERTEX,
@@ -19,11 +19,9 @@ from byways.regions._wide_tree import (
     DEAD,
     LEVEL,
     MOST_CUTS,
-    MOST_STARTS,
     ORACLE,
     PIVOTS,
     SIZE,
-    STARTS,
     UNRESOLVED,
     WARM,
 )
@@ -104,7 +102,7 @@ def fill(space, tree, mask):
     # fmt: off
     space.table[mask] = radius(
         space.W, space.centre, space.absolute, q, far, tight, tree.free, tree.target, tree.s,
-        tree.ds, tree.delta, tree.z, tree.curvature, tree.du, tree.u,
+        tree.delta, tree.z, tree.G, tree.H, tree.du, tree.trial, tree.u, tree.place,
     )
     # fmt: on
 
@@ -291,10 +289,7 @@ def cross_over(space, tree, slot, level):
 
 @borrowing
 def start(space, tree):
-    """Start the oracle from what would be the answer if the box had no sides, or a better start.
-
-    That is the latest answer for another node of which the dual value is largest here.
-    """
+    """Start the oracle from what would be the answer if the box had no sides."""
     for i in range(space.rank):
         tree.u[i] = 0.0
         for j in range(space.rank):
@@ -303,27 +298,6 @@ def start(space, tree):
                 tree.u[i] += space.inverse[i, j] * gap
         if tree.negative[i] and tree.u[i] > 0.0:
             tree.u[i] = 0.0
-    # fmt: off
-    most, _, _ = evaluate(space.W, space.centre, tree.u, tree.target, tree.s, tree.delta, tree.z)
-    # fmt: on
-    best = -1
-    for a in range(min(tree.cursor[STARTS], MOST_STARTS)):
-        value = -tree.cost[a]
-        for i in range(space.rank):
-            value += tree.starts[a, i] * (tree.target[i] - space.centre[i])
-        if value > most:
-            best, most = a, value
-    if best >= 0:
-        assign(tree.u, tree.starts[best])
-
-
-@borrowing
-def keep(tree, cost):
-    """Keep an answer as a start for others; the eldest makes room."""
-    at = tree.cursor[STARTS] % MOST_STARTS
-    assign(tree.starts[at], tree.u)
-    tree.cost[at] = cost
-    tree.cursor[STARTS] += 1
 
 
 # sizes: kernel, one loop
@@ -334,27 +308,31 @@ def ask(space, tree, slot, first, tolerance):
     Starts from ``u``. A witness is written to ``seen[slot]`` and ``pull[slot]``; a proof is left in
     ``u`` and ``s``.
     """
-    u, target, W, centre = tree.u, tree.target, space.W, space.centre
-    value, lift, support = evaluate(W, centre, u, target, tree.s, tree.delta, tree.z)
+    u, target, centre = tree.u, tree.target, space.centre
+    value, lift, support = evaluate(space.W, centre, u, target, tree.s, tree.delta, tree.z)
     damping = _DAMPING
     for _ in range(_STEPS):
         if holds(space, tree, slot, first, tolerance):
             assign(tree.pull[slot], u)
             tree.frame[slot, WARM] = 1
-            keep(tree, lift - value)
             return _WITNESS
-        if outside(space, tree, lift, support):
-            # Steps carry s along: a proof takes it afresh.
-            value, lift, support = evaluate(W, centre, u, target, tree.s, tree.delta, tree.z)
-            if outside(space, tree, lift, support):
-                assign(tree.pull[slot], u)
-                tree.frame[slot, WARM] = 1
-                keep(tree, lift - value)
-                return _CUT
+        # Only the pulled coordinates count: the negative rows are free below zero.
+        along = lift
+        for i in range(space.rank):
+            if tree.negative[i]:
+                along -= u[i] * target[i]
+        if along > support * (1.0 + 1e-9) + 2.0 * slack(u, space.absolute, tree.s.size + 64):
+            assign(tree.pull[slot], u)
+            tree.frame[slot, WARM] = 1
+            return _CUT
         # fmt: off
-        newton(W, target, tree.negative, u, tree.s, tree.z, tree.curvature, tree.du, damping)
-        found, up, reach = climb(
-            W, centre, target, tree.negative, u, tree.du, tree.s, tree.ds, tree.delta, tree.z
+        newton(
+            space.W, target, tree.negative, u, tree.s, tree.z, tree.G, tree.H, tree.du, tree.place,
+            damping,
+        )
+        found, up, reach = improve(
+            space.W, centre, target, tree.negative, u, tree.du, value, tree.s, tree.delta, tree.z,
+            tree.trial,
         )
         # fmt: on
         if found > -np.inf:
@@ -368,29 +346,16 @@ def ask(space, tree, slot, first, tolerance):
 
 
 @borrowing
-def outside(space, tree, lift, support):
-    """Tell whether ``u`` proves that the target is outside of Z, with the negative rows free."""
-    for i in range(space.rank):
-        if tree.negative[i]:  # only the pulled coordinates count
-            lift -= tree.u[i] * tree.target[i]
-    return lift > support * (1.0 + 1e-9) + 2.0 * slack(tree.u, space.absolute, tree.s.size + 64)
-
-
-@borrowing
 def holds(space, tree, slot, first, tolerance):
-    """Tell whether the point ``z`` lies strictly inside the node, and keep it if it does.
-
-    The comparisons are such that no NaN passes.
-    """
+    """Tell whether the point ``z`` lies strictly inside the node, and keep it if it does."""
     for i in range(space.rank):
-        if tree.negative[i] and not tree.z[i] < -tolerance * space.length[i]:
+        if tree.negative[i] and tree.z[i] >= -tolerance * space.length[i]:
             return False
     d, k, y = tree.cursor[COLUMNS], space.rank, tree.trial
     for c in range(d):
         gap = tree.z[tree.column[c]] - tree.base[c]
         y[c] = gap / tree.scale[c]
-        reach = y[c] * abs(tree.scale[c])
-        if space.apex and not reach > tolerance * space.length[tree.column[c]]:
+        if space.apex and y[c] * abs(tree.scale[c]) <= tolerance * space.length[tree.column[c]]:
             return False
     for j in range(first, tree.frame[slot, LEVEL]):
         if tree.settled[j] >= 0:
@@ -399,9 +364,9 @@ def holds(space, tree, slot, first, tolerance):
         for c in range(d):
             value += tree.origin[k + j, c + 1] * y[c]
         if tree.bits[j]:
-            if not value > tolerance:
+            if value <= tolerance:
                 return False
-        elif not value < -tolerance:
+        elif value >= -tolerance:
             return False
     for c in range(d):
         tree.seen[slot, c] = y[c]
