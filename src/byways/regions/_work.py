@@ -10,6 +10,7 @@ on the number of workers only if nothing in the result can tell.
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from enum import Enum
 from typing import TYPE_CHECKING, cast
@@ -40,7 +41,7 @@ LIMITS = ("deadline", "most", "workers")
 # What is done within about half a second in ten dimensions is not worth cutting; steps grow dearer
 # with the dimension.
 _SMALL_LEAVES = 200_000
-_SMALL_WORK = {"lp": 2_000, "simplex": 2_000_000, "vertices": 3_000_000, "wide": 400_000}
+_SMALL_WORK = {"lp": 2_000, "simplex": 1_600_000, "vertices": 3_000_000, "wide": 400_000}
 # A share is this part of that, or of what the whole is expected to be, whichever is more: then
 # for few workers the largest task of a question that is just large enough is below 1/(20 x workers)
 # of the work. Wide questions are many times as large as that before a second has passed, and to
@@ -152,7 +153,8 @@ def _explore(
     while True:
         # One leaf more than allowed is asked for: a limit is reached when something lies beyond it.
         room = _LEAVES_AT_ONCE if most is None else min(_LEAVES_AT_ONCE, most + 1 - parts.found)
-        parts.add(walk.advance(room, step))
+        rest = math.ceil(share - walk.work)  # a full batch of leaves ends a step early
+        parts.add(walk.advance(room, min(step, rest) if rest > 0 else step))
         if walk.finished:
             return _End.FINISHED
         if (most is not None and parts.found > most) or _out_of_time(deadline):
