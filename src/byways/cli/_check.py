@@ -40,4 +40,4 @@ def check(
     return COMPLETE if result else ERROR
 
 
-_FACTS = ("accepted", "regions", "refusals", "rational", "reason")
+_FACTS = ("accepted", "regions", "refusals", "reason")

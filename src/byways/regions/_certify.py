@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from byways.core.domains import Polytope
-from byways.regions._check_network import domain_digest
 from byways.regions._mending import mend
-from byways.regions._proof import Proof
+from byways.regions._proof import Proof, domain_digest
 from byways.regions._rows import Rules
 from byways.regions._signs import lexicographic_order, pack
 from byways.regions._split_tree import split_tree

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +18,12 @@ from byways.regions._domains import WholeSpace, as_domain
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from byways.core.chain import LayerChain
+    from byways.regions._domains import Domain
+
     Texts = NDArray[np.str_]
 
-__all__ = ["Proof", "ProofCheck", "check_proof"]
+__all__ = ["Proof", "ProofCheck", "check_proof", "domain_digest"]
 
 _FORMAT = "byways.regions.Proof/1"
 
@@ -115,7 +119,6 @@ class ProofCheck:
         accepted: Whether the proof proves its list; ``bool(check)`` is the same.
         regions: Number of regions proven, 0 if refused.
         refusals: Number of sides proven empty.
-        rational: How many of both took rational arithmetic.
         signs: The proven list: segments of all hidden units, one row per region, sorted.
         reason: Why the proof was refused, and where; empty if accepted.
     """
@@ -123,7 +126,6 @@ class ProofCheck:
     accepted: bool
     regions: int
     refusals: int
-    rational: int
     signs: NDArray[np.uint8]
     reason: str = ""
 
@@ -133,20 +135,17 @@ class ProofCheck:
     def __str__(self) -> str:
         if not self.accepted:
             return f"refused: {self.reason}"
-        return (
-            f"accepted: {self.regions:,} regions and no others; {self.refusals:,} sides proven "
-            f"empty; {self.rational:,} facts in rational arithmetic, the others in floating point "
-            "with error bounds"
-        )
+        found = f"{self.regions:,} regions and no others"
+        return f"accepted: {found}; {self.refusals:,} sides proven empty"
 
 
 def check_proof(network: object, domain: object, proof: Proof | str | Path) -> ProofCheck:
     """Check a proof that a list of regions is complete and right.
 
-    The checker uses no solver and none of the code that enumerates: it goes through the tree,
-    multiplies, and compares with bounds on all rounding, in rationals where these do not tell. What
-    it accepts are the regions of the real-arithmetic function with the network's float64 weights
-    on the domain with its float64 bounds.
+    The checker uses no solver and none of the code that enumerates: it goes through the tree and
+    multiplies, in integers, so that nothing is rounded. What it accepts are the regions of the
+    real-arithmetic function with the network's float64 weights on the domain with its float64
+    bounds.
 
     Args:
         network: As for ``enumerate_regions``.
@@ -154,8 +153,8 @@ def check_proof(network: object, domain: object, proof: Proof | str | Path) -> P
         proof: What ``report.proof()`` gave, or the file that its ``save`` wrote.
 
     Returns:
-        Whether it is accepted, the proven list, and the reason and place of a refusal. Cost: two
-        forward passes per region and refused side.
+        Whether it is accepted, the proven list, and the reason and place of a refusal. Cost: a
+        product with the first layer per region and refused side, some 0.1 us per number.
 
     Raises:
         TypeError: If ``proof`` is something else.
@@ -181,9 +180,30 @@ def check_proof(network: object, domain: object, proof: Proof | str | Path) -> P
     checked = as_domain(domain, chain.input_size)
     if isinstance(checked, WholeSpace):
         raise DomainError('"domain" is unbounded, and proofs are of bounded domains; give a Box')
+    wanted = {"network": chain.digest(), "domain": domain_digest(checked)}
+    for what, digest in wanted.items():
+        if getattr(proof, what) != digest:
+            return _refused(
+                chain, f"it speaks of another {what}, whose digest is not {digest[:16]}"
+            )
     try:
-        signs, refusals, rational = check(chain, checked, proof.arrays())
+        signs, refusals = check(chain, checked, proof.arrays())
     except RefusedError as refused:
-        nothing = np.zeros((0, chain.units), dtype=np.uint8)
-        return ProofCheck(False, 0, 0, 0, nothing, str(refused))
-    return ProofCheck(True, len(signs), refusals, rational, signs)
+        return _refused(chain, str(refused))
+    return ProofCheck(True, len(signs), refusals, signs)
+
+
+def _refused(chain: LayerChain, reason: str) -> ProofCheck:
+    return ProofCheck(False, 0, 0, np.zeros((0, chain.units), dtype=np.uint8), reason)
+
+
+def domain_digest(domain: Domain) -> str:
+    """Give a SHA-256 over the numbers of a domain."""
+    hasher, box = hashlib.sha256(type(domain).__name__.encode()), getattr(domain, "box", domain)
+    ends, others = ("lower", "upper"), ("A", "b", "origin", "directions")
+    parts = [(name, getattr(box, name, None)) for name in ends]
+    parts += [(name, getattr(domain, name, None)) for name in others]
+    for name, array in parts:
+        if array is not None:
+            hasher.update(f"{name}{array.shape}".encode() + array.astype("<f8").tobytes())
+    return hasher.hexdigest()
