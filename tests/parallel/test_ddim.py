@@ -96,11 +96,92 @@ def test_a_budget_that_is_too_small_is_flagged_and_the_rest_done_exactly() -> No
     torch.testing.assert_close(found, by_hand(gaussian(levels), x, levels), rtol=0, atol=1e-4)
 
 
-def test_empty_batches_and_no_steps() -> None:
+@pytest.mark.parametrize("method", [*METHODS, "sequential"])
+def test_empty_batches_and_no_steps(method: str) -> None:
     levels = cosine_levels(5)
-    assert sample_ddim(gaussian(levels), torch.zeros(0, 2), levels)[0].shape == (0, 2)
+    model = gaussian(levels)
+    assert sample_ddim(model, torch.zeros(0, 2), levels, method=method)[0].shape == (0, 2)
     x = torch.ones(2, 2)
-    assert torch.equal(sample_ddim(gaussian(levels), x, levels[:1], method="newton")[0], x)
+    assert torch.equal(sample_ddim(model, x, levels[:1], method=method)[0], x)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_model_that_overflows_away_from_the_path(method: str) -> None:
+    # A wrong guess grows like a fifth power until nothing is finite; the path itself is tame.
+    levels = cosine_levels(40)
+    tame = gaussian(levels)
+
+    def model(x: Tensor, t: Tensor) -> Tensor:
+        return torch.where(x.abs() < 5, tame(x, t) + 0.1 * torch.sin(3 * x), x**5)
+
+    x = torch.tensor([[0.4, -1.1], [1.9, 0.3]], dtype=torch.float64)
+    exact = by_hand(model, x, levels)
+    assert bool(exact.isfinite().all())
+    found, _ = sample_ddim(model, x, levels, method=method)
+    torch.testing.assert_close(found, exact, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_sample_that_blows_up_leaves_the_others_alone(method: str) -> None:
+    levels = cosine_levels(40)
+
+    def model(x: Tensor, t: Tensor) -> Tensor:
+        return torch.where(x > 5, torch.nan, torch.tanh(x))
+
+    x = torch.tensor([[0.4], [9.0], [-1.2]], dtype=torch.float64)
+    exact = by_hand(model, x, levels)
+    assert exact.isnan().flatten().tolist() == [False, True, False]
+    found, _ = sample_ddim(model, x, levels, method=method)
+    torch.testing.assert_close(found, exact, rtol=0, atol=1e-4, equal_nan=True)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("method", [*METHODS, "sequential"])
+def test_half_precision_is_kept_for_the_model(method: str, dtype: torch.dtype) -> None:
+    # Steps of less than half a unit in the last place: states in half precision would stand still.
+    levels = torch.linspace(0.25, 1.0, 2001, dtype=torch.float64)
+    x = torch.tensor([[-1.0], [0.5]], dtype=dtype)
+
+    def model(x: Tensor, t: Tensor) -> Tensor:
+        assert x.dtype == dtype
+        return torch.zeros_like(x)
+
+    found, _ = sample_ddim(model, x, levels, method=method)
+    assert found.dtype == dtype
+    assert torch.equal(found, 2 * x)  # sqrt(1 / 0.25) times the start
+
+
+@pytest.mark.parametrize("chunks", [1, 7, 500])
+def test_more_chunks_than_steps_are_the_steps(chunks: int) -> None:
+    levels = cosine_levels(20)
+    x = torch.ones(2, 3, dtype=torch.float64)
+    found, info = sample_ddim(gaussian(levels), x, levels, method="shooting", chunks=chunks)
+    torch.testing.assert_close(found, by_hand(gaussian(levels), x, levels), rtol=0, atol=1e-4)
+    assert info.converged
+
+
+def test_models_that_no_parallel_method_can_use() -> None:
+    levels = cosine_levels(10)
+    x = torch.ones(3, 2)
+    for layer in (torch.nn.Dropout(0.1), torch.nn.BatchNorm1d(2)):
+        net = torch.nn.Sequential(torch.nn.Linear(2, 2), layer)
+        with pytest.raises(ValueError, match=f"{type(layer).__name__} in training mode at '1'"):
+            sample_ddim(timeless(net), x, levels, method="picard")
+        sample_ddim(timeless(net).eval(), x, levels, method="picard")
+    for model in (lambda x, t: x - x.mean(0), lambda x, t: x + torch.randn(x.shape)):
+        with pytest.raises(ValueError, match="alone and among others"):
+            sample_ddim(model, torch.randn(3, 2), levels, method="quasi")
+
+
+def timeless(net: torch.nn.Sequential) -> torch.nn.Module:
+    """Let a network take the time and leave it alone."""
+
+    class Timeless(torch.nn.Sequential):
+        def forward(self, x: Tensor, t: Tensor) -> Tensor:  # type: ignore[override]
+            found: Tensor = super().forward(x)
+            return found
+
+    return Timeless(*net)
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from byways.parallel._jacobians import dense, probe
+from byways.parallel._purity import agree, refuse_random
 from byways.parallel._scan import solve_affine
-from byways.parallel._scan_checks import check_finite, check_tensor
+from byways.parallel._scan_checks import check_finite, check_tensor, in_kernel_precision
 from byways.parallel.elements import Scalar
 
 if TYPE_CHECKING:
@@ -90,7 +91,8 @@ def sample_ddim(
 
     Raises:
         TypeError: If a tensor is not floating-point.
-        ValueError: If the method is unknown, or schedule, times or window do not fit.
+        ValueError: If the method is unknown, schedule, times or window do not fit, or a parallel
+            method meets a model that is random or mixes rows.
 
     References:
         Song, Meng and Ermon (2021), DDIM, eq. 12 with sigma = 0. Shih et al. (2023), ParaDiGMS.
@@ -110,10 +112,12 @@ def sample_ddim(
     with torch.no_grad():
         if x_T.numel() == 0 or not len(path.times):
             return x_T.clone(), path.info
-        start = x_T.reshape(len(x_T), -1)
+        (start,) = in_kernel_precision(x_T.reshape(len(x_T), -1))
         if method == "sequential" or size == 1:
             out = path.by_steps(start, 0)
-        elif method == "shooting":
+            return out.reshape(x_T.shape).to(x_T.dtype), path.info
+        _refuse_impure(path, start)
+        if method == "shooting":
             out = _shoot(path, start, chunks, tolerance)
         else:
             seeded = generator or torch.Generator().manual_seed(0)
@@ -121,7 +125,7 @@ def sample_ddim(
             most = len(path.times) * (2 if method == "anderson" else 1) + _MEMORY
             limit = most if max_steps is None else max_steps
             out = _slide(path, start, size, tolerance, limit, seeded)
-        return out.reshape(x_T.shape), path.info
+        return out.reshape(x_T.shape).to(x_T.dtype), path.info
 
 
 @dataclass(slots=True)
@@ -132,13 +136,13 @@ class _Path:
     c: Tensor
     e: Tensor
     times: Tensor
-    shape: tuple[int, ...]
+    like: Tensor  # what the model takes: rows of this shape and type
     info: SampleInfo
 
     def step(self, x_SBD: Tensor, steps: Any) -> Tensor:
         """Do one step from each of many states; axes: S steps, B batch, D coordinates."""
         count, batch, _ = x_SBD.shape
-        rows = x_SBD.reshape(count * batch, *self.shape)
+        rows = x_SBD.reshape(count * batch, *self.like.shape[1:]).to(self.like.dtype)
         noise = self.model(rows, self.times[steps].repeat_interleave(batch))
         if noise.shape != rows.shape:
             raise ValueError(
@@ -146,7 +150,7 @@ class _Path:
                 "noise of the shape of its input"
             )
         c, e = self.c[steps][:, None, None], self.e[steps][:, None, None]
-        moved: Tensor = c * x_SBD + e * noise.reshape(x_SBD.shape)
+        moved: Tensor = c * x_SBD + e * noise.reshape(x_SBD.shape).to(x_SBD.dtype)
         return moved
 
     def count(self, rows: int) -> None:
@@ -219,7 +223,7 @@ def _slide(
 
 def _ready(moved: Tensor, tolerance: float) -> int:
     """Count the steps at the front that are done: the first always is, by exactness."""
-    open_ = (moved > tolerance).nonzero()
+    open_ = (~(moved <= tolerance)).nonzero()  # this way round NaN is open
     return max(1, int(open_[0, 0])) if len(open_) else len(moved)
 
 
@@ -237,6 +241,9 @@ class _Anderson:
 
     def combined(self, states: Tensor, change: Tensor) -> Tensor:
         """Give the change that minimises the linear model of the residual."""
+        if not bool(torch.isfinite(change).all()):  # nothing can be learnt from such a round
+            self.forget()
+            return change
         self.states = [*self.states, states.flatten()][-_MEMORY:]
         self.changes = [*self.changes, change.flatten()][-_MEMORY:]
         if len(self.states) < 2:
@@ -260,7 +267,7 @@ def _shoot(path: _Path, start: Tensor, chunks: int | None, tolerance: float) -> 
     ends = (firsts + length).clamp(max=total)
     growth = torch.stack([path.c[a:b].prod() for a, b in zip(firsts, ends, strict=True)])
     heads = start.expand(count, *start.shape).clone()
-    for _ in range(count):
+    for k in range(count):
         tails = heads
         for i in range(length):
             live = int((firsts + i < ends).sum())
@@ -273,7 +280,11 @@ def _shoot(path: _Path, start: Tensor, chunks: int | None, tolerance: float) -> 
             break
         matrices = Scalar(growth[:-1, None], start.shape[-1])
         A = matrices.like(torch.cat([torch.zeros_like(growth[:1, None]), matrices.a[1:]]))
-        heads[1:] += solve_affine(A, jumps, torch.zeros_like(start))
+        new = heads[1:] + solve_affine(A, jumps, torch.zeros_like(start))
+        # What overflowed, and what is right by now, takes the chunk's own end.
+        new = torch.where(torch.isfinite(new), new, tails[:-1])
+        new[: k + 1] = tails[: len(new)][: k + 1]
+        heads = torch.cat([heads[:1], new])
     return tails[-1]
 
 
@@ -302,6 +313,20 @@ def _checked(
         raise ValueError(f'"timesteps" has shape {tuple(times.shape)}; {count} steps take {count}')
     c = (levels[1:] / levels[:-1]).sqrt()
     e = (1 - levels[1:]).sqrt() - c * (1 - levels[:-1]).sqrt()
+    (kernel,) = in_kernel_precision(x_T)
     info = SampleInfo(method)
-    shape = tuple(x_T.shape[1:])
-    return _Path(model, c.to(x_T), e.to(x_T), times.to(x_T.device), shape, info)
+    return _Path(model, c.to(kernel), e.to(kernel), times.to(x_T.device), x_T, info)
+
+
+def _refuse_impure(path: _Path, start: Tensor) -> None:
+    """Refuse a model that is random or mixes rows: states would depend on what is beside them."""
+    if isinstance(path.model, torch.nn.Module):
+        refuse_random(path.model, "model")
+    count = min(2, len(path.times))
+    alone = path.step(start[None], slice(0, 1))
+    together = path.step(torch.cat([start[None], alone])[:count], slice(0, count))
+    if not agree([together[:1]], [alone]):
+        raise ValueError(
+            '"model" gave different noise for the same rows alone and among others; it must be '
+            "pure and treat rows independently"
+        )
