@@ -108,27 +108,65 @@ def stacked_gradients(ours: nn.Module, plain: nn.Module) -> list[Tensor | None]:
     return found
 
 
-@pytest.mark.parametrize("name", ["tanh", "relu between other layers", "residual"])
-def test_float32_gradients(name: str) -> None:
+@pytest.mark.parametrize("strategy", [*STRATEGIES, "bppsa"])
+@pytest.mark.parametrize("name", ["tanh", "relu between other layers", "residual", "wide residual"])
+def test_float32_gradients(name: str, strategy: str) -> None:
     model, x = made(name, torch.float32)
-    plain = copy.deepcopy(model)
-    parallel_backward(model)(x).square().sum().backward()
-    plain(x).square().sum().backward()
-    for a, b in zip(model.parameters(), plain.parameters(), strict=True):
-        torch.testing.assert_close(a.grad, b.grad, rtol=1e-5, atol=1e-5)
+    exact = copy.deepcopy(model).double()
+    parallel_backward(model, strategy=strategy)(x).square().sum().backward()
+    exact(x.double()).square().sum().backward()
+    for a, b in zip(model.parameters(), exact.parameters(), strict=True):
+        assert b.grad is not None
+        torch.testing.assert_close(
+            a.grad, b.grad.float(), rtol=0, atol=1e-5 * float(b.grad.abs().max())
+        )
 
 
-def test_relu_at_zero_has_the_slope_of_torch() -> None:
-    model = nn.Sequential(*pairs(nn.ReLU, 2, 2)).double()
+@pytest.mark.parametrize("strategy", ["auto", "sequential", "blelloch", "bppsa"])
+@pytest.mark.parametrize("width", [2, 40])
+def test_relu_at_zero_has_the_slope_of_torch(width: int, strategy: str) -> None:
+    # Every second unit is at zero before its activation, the others are on.
+    model = nn.Sequential(*pairs(nn.ReLU, 3, width)).double()
+    on = (torch.arange(width) % 2).double()
     with torch.no_grad():
-        for one in model.parameters():
-            one.zero_()
-    plain, x = copy.deepcopy(model), torch.ones(1, 2, dtype=torch.float64)
-    parallel_backward(model)(x).sum().backward()
+        for layer in model[::2]:
+            layer.weight.fill_(0.5)
+            layer.weight[::2] = 0.0
+            layer.bias.copy_(on)
+    plain, x = copy.deepcopy(model), torch.ones(30, width, dtype=torch.float64)
+    parallel_backward(model, strategy=strategy)(x).sum().backward()
     plain(x).sum().backward()
-    assert [one.grad.tolist() for one in model.parameters() if one.grad is not None] == [
-        one.grad.tolist() for one in plain.parameters() if one.grad is not None
-    ]
+    for ours, theirs in zip(model.parameters(), plain.parameters(), strict=True):
+        assert ours.grad is not None
+        assert not ours.grad[::2].any()
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("stacked", [False, True])
+@pytest.mark.parametrize("strategy", [*STRATEGIES, "bppsa"])
+@pytest.mark.parametrize("name", ["relu between other layers", "residual", "wide sigmoid"])
+def test_gradients_pass_gradcheck(name: str, strategy: str, stacked: bool) -> None:
+    model, x = made(name)
+    ours = parallel_backward(model, strategy=strategy, stacked=stacked)
+    assert torch.autograd.gradcheck(ours, x[:2].clone().requires_grad_(), fast_mode=True)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("strategy", ["blelloch", "pcr", "bppsa"])
+def test_products_of_half_precision_are_float32(strategy: str, dtype: torch.dtype) -> None:
+    # Slopes of 2^-9 and then of 2^9: the products leave the range of half precision, or its digits.
+    factors = [2.0**-9] * 3 + [1.001] * 20 + [2.0**9] * 3
+    model = nn.Sequential(*(nn.Linear(1, 1, bias=False) for _ in factors))
+    with torch.no_grad():
+        for layer, factor in zip(model, factors, strict=True):
+            layer.weight.fill_(factor)
+    model = model.to(dtype)
+    exact = torch.stack([layer.weight.detach().double() for layer in model]).prod()
+    x = torch.ones(1, 1, dtype=dtype, requires_grad=True)
+    parallel_backward(model, strategy=strategy)(x).sum().backward()
+    assert x.grad is not None
+    assert x.grad.dtype == dtype
+    assert float(x.grad) == pytest.approx(float(exact), rel=torch.finfo(dtype).eps)
 
 
 def test_a_stack_and_its_model_share_their_weights() -> None:
@@ -156,6 +194,64 @@ def test_training_gives_the_same_losses() -> None:
             optimizer.step()
             losses[-1].append(float(loss.detach()))
     torch.testing.assert_close(torch.tensor(losses[0]), torch.tensor(losses[1]), rtol=1e-6, atol=0)
+
+
+def test_stacks_keep_what_is_frozen_and_what_has_no_bias() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        layers = [nn.Linear(3, 3, bias=i % 4 < 2) for i in range(12)]
+    for layer in layers[:6]:
+        layer.weight.requires_grad_(False)
+    layers[8].bias.requires_grad_(False)
+    model = nn.Sequential(*(part for one in layers for part in (one, nn.Tanh()))).double()
+    plain, x = copy.deepcopy(model), torch.ones(2, 3, dtype=torch.float64)
+    ours = parallel_backward(model, stacked=True)
+    for net in (ours, plain):
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.5, weight_decay=0.01)
+        net(x).square().sum().backward()
+        optimizer.step()
+    torch.testing.assert_close(ours(x), plain(x), rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(list(model.parameters()), list(plain.parameters()))
+
+
+@pytest.mark.parametrize("strategy", ["auto", "blelloch", "bppsa"])
+def test_layers_that_stand_twice_in_a_model(strategy: str) -> None:
+    layer = nn.Linear(3, 3).double()
+    model = nn.Sequential(layer, nn.Tanh(), layer, nn.Tanh(), nn.Linear(3, 3).double(), nn.Tanh())
+    plain, x = copy.deepcopy(model), torch.ones(2, 3, dtype=torch.float64)
+    parallel_backward(model, strategy=strategy)(x).square().sum().backward()
+    plain(x).square().sum().backward()
+    for a, b in zip(model.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad, rtol=1e-10, atol=1e-12)
+    with pytest.raises(ValueError, match='"stacked" was True and a weight stands in the model mor'):
+        parallel_backward(model, stacked=True)
+
+
+@pytest.mark.parametrize("strategy", [*STRATEGIES, "bppsa"])
+def test_weights_that_change_between_the_passes(strategy: str) -> None:
+    model, x = made("tanh")
+    plain = copy.deepcopy(model)
+    plain(x).sum().backward()
+    out = parallel_backward(model, strategy=strategy)(x)
+    with torch.no_grad():
+        model[4].weight.mul_(1.0 + 1e-6)
+    if strategy == "bppsa":  # it evaluates the layers again
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            out.sum().backward()
+        return
+    out.sum().backward()
+    for a, b in zip(model.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad, rtol=1e-10, atol=1e-12)
+
+
+def test_outputs_may_be_changed_in_place() -> None:
+    for strategy in (*STRATEGIES, "bppsa"):
+        model, x = made("residual")
+        plain = copy.deepcopy(model)
+        for net in (parallel_backward(model, strategy=strategy), plain):
+            net(x).mul_(2).square().sum().backward()
+        for a, b in zip(model.parameters(), plain.parameters(), strict=True):
+            torch.testing.assert_close(a.grad, b.grad, rtol=1e-10, atol=1e-12)
 
 
 def test_shapes_of_inputs_and_lone_vectors() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -112,6 +113,42 @@ def test_random_layers_and_huge_jacobians_are_refused() -> None:
     big = torch.zeros(2, 5000, requires_grad=True)
     with pytest.raises(ValueError, match="LayerNorm has 5000 x 5000 entries"):
         parallel_backward(nn.Sequential(wide, nn.ReLU()), strategy="bppsa")(big).sum().backward()
+
+
+class Told(nn.Module):
+    """A layer that computes what it is told."""
+
+    def __init__(self, compute: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.compute = compute
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.compute(x)
+
+
+def test_layers_that_are_no_functions_are_refused() -> None:
+    outside = torch.tensor(2.0, dtype=torch.float64, requires_grad=True)
+    x = sample(3, 4).requires_grad_()
+    for compute in (lambda x: outside * x, lambda x: x + torch.randn(x.shape)):
+        ours = parallel_backward(nn.Sequential(nn.Tanh(), Told(compute)), strategy="bppsa")
+        with pytest.raises(ValueError, match="Told gave another value than in the forward pass"):
+            ours(x).sum().backward()
+    inner = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5))
+    ours = parallel_backward(nn.Sequential(Told(inner), nn.Tanh()).double(), strategy="bppsa")
+    with pytest.raises(ValueError, match=r"Dropout in training mode at '0.compute.1'"):
+        ours(x)
+
+
+def test_second_derivatives_and_replaced_weights_are_refused() -> None:
+    with torch.random.fork_rng():
+        ours = parallel_backward(network(), strategy="bppsa")
+    x = sample(2, 1, 8, 8).requires_grad_()
+    with pytest.raises(RuntimeError, match="first derivatives only"):
+        torch.autograd.grad(ours(x).sum(), x, create_graph=True)
+    others = {name: 2 * one.detach() for name, one in ours.named_parameters()}
+    out = torch.func.functional_call(ours, others, (x,))
+    with pytest.raises(RuntimeError, match="parameters of ScannedNetwork were replaced"):
+        out.sum().backward()
 
 
 def vgg11(keep: float) -> nn.Sequential:

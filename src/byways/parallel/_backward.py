@@ -78,7 +78,7 @@ def parallel_backward(
             for machines with many processors; on a CPU it is slower than torch.
         stacked: Hold the weights of a run in one parameter, which makes optimiser and graph
             independent of the depth. The layers of ``model`` then read from it; make the optimiser
-            from the parameters of the result.
+            from the parameters of the result. A run ends where another part of a layer is frozen.
         max_tree_levels: With ``"bppsa"`` on a sequential network, levels of the tree; all if None.
 
     Returns:
@@ -86,8 +86,9 @@ def parallel_backward(
 
     Raises:
         TypeError: If ``model`` is not a module.
-        ValueError: If the strategy is unknown, nothing in the model is a run of layers, or a
-            recurrent module shall be ``stacked`` or have ``max_tree_levels``.
+        ValueError: If the strategy is unknown, nothing in the model is a run of layers, layers that
+            share a weight shall be ``stacked``, or a recurrent module shall be ``stacked`` or have
+            ``max_tree_levels``.
 
     References:
         Wang, Bai and Pekhimenko (2020), BPPSA. Danieli et al. (2023), DeepPCR.
@@ -111,7 +112,10 @@ def parallel_backward(
         return ParallelBackward(model, [ScannedNetwork(flattened(model), max_tree_levels)])
     check_strategy(strategy, None)
     parts: list[nn.Module] = []
-    for kind, group in groupby(read_links(flattened(model)), key=_kind):
+    layers = flattened(model)
+    if stacked:
+        _refuse_shared(layers)
+    for kind, group in groupby(read_links(layers), key=lambda part: _kind(part, stacked)):
         members: list[Any] = list(group)
         if kind is None or len(members) < 2:
             for one in members:
@@ -145,5 +149,17 @@ def _recurrent(
     return drop_in
 
 
-def _kind(part: Link | nn.Module) -> tuple[Any, ...] | None:
-    return part.kind if isinstance(part, Link) else None
+def _kind(part: Link | nn.Module, stacked: bool) -> tuple[Any, ...] | None:
+    if not isinstance(part, Link):
+        return None
+    return (*part.kind, *part.trained) if stacked else part.kind
+
+
+def _refuse_shared(layers: Sequence[nn.Module]) -> None:
+    """Refuse layers that share a weight: stacked, each would go its own way."""
+    weights = [id(one) for layer in layers for one in layer.parameters()]
+    if len(set(weights)) < len(weights):
+        raise ValueError(
+            '"stacked" was True and a weight stands in the model more than once; it would become '
+            "several, so leave the layers unstacked"
+        )

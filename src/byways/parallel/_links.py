@@ -51,6 +51,12 @@ class Link:
         weight = self.linear.weight
         return (weight.shape, weight.dtype, weight.device, self.activation, self.carry, self.scale)
 
+    @property
+    def trained(self) -> tuple[bool | None, ...]:
+        """Whether weight and bias want gradients; None if there is no bias."""
+        weight, bias = self.linear.weight, self.linear.bias
+        return weight.requires_grad, None if bias is None else bias.requires_grad
+
 
 def flattened(model: nn.Module) -> list[nn.Module]:
     """List the layers of a sequential model, nested ones included, in order."""

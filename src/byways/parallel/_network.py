@@ -9,11 +9,15 @@ from torch import nn
 
 from byways.parallel._bppsa import exclusive_scan
 from byways.parallel._layer_jacobians import transposed_jacobian
+from byways.parallel._purity import agree, hides_a_leaf, refuse_random, refuse_replaced
+from byways.parallel._scan_checks import in_kernel_precision
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
+
+    from byways.parallel.elements import Structure
 
 __all__ = ["ScannedNetwork"]
 
@@ -33,20 +37,9 @@ class ScannedNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute what the layers compute."""
-        for layer in self.layers:
-            _refuse_impure(layer)
+        refuse_random(self.layers, "model")
         out: Tensor = _Scanned.apply(self, x, *self.parameters())
         return out
-
-
-def _refuse_impure(layer: nn.Module) -> None:
-    batch_norm = isinstance(layer, nn.modules.batchnorm._BatchNorm)
-    dropout = isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > 0.0
-    if layer.training and (batch_norm or dropout):
-        raise ValueError(
-            f"{type(layer).__name__} in training mode is random or mixes samples, and the backward "
-            "pass evaluates it again; call .eval() on it or take it out"
-        )
 
 
 class _Scanned(torch.autograd.Function):
@@ -59,7 +52,7 @@ class _Scanned(torch.autograd.Function):
             # A layer that works in place must not reach the saved input.
             inputs.append(layer(inputs[-1].clone()))
         ctx.network = network
-        ctx.save_for_backward(*inputs)
+        ctx.save_for_backward(*inputs, *parameters)
         return inputs[-1].clone()
 
     @staticmethod
@@ -70,15 +63,16 @@ class _Scanned(torch.autograd.Function):
                 "through it cannot take create_graph=True"
             )
         network: ScannedNetwork = ctx.network
-        inputs = list(ctx.saved_tensors)
-        layers = list(network.layers)
+        layers, saved = list(network.layers), list(ctx.saved_tensors)
+        inputs, weights = saved[: len(layers) + 1], saved[len(layers) + 1 :]
+        refuse_replaced(network, weights)
         jacobians = [
             transposed_jacobian(layer, x, y)
             for layer, x, y in zip(layers, inputs[:-1], inputs[1:], strict=True)
         ]
         # A layer that only changes the shape is no link: it hands its cotangent on as it is.
-        links = [one for one in reversed(jacobians) if one is not None]
-        first = grads[0].flatten(1)[None]
+        links = [_wide(one) for one in reversed(jacobians) if one is not None]
+        (first,) = in_kernel_precision(grads[0].flatten(1)[None])
         found = exclusive_scan(first, links, _multiply, max_tree_levels=network.max_tree_levels)
         found = [*found, links[-1].apply(found[-1])] if links else [first]
         gradients: dict[int, Tensor] = {}
@@ -86,22 +80,37 @@ class _Scanned(torch.autograd.Function):
         for layer, x, y, jacobian in reversed(
             list(zip(layers, inputs[:-1], inputs[1:], jacobians, strict=True))
         ):
-            _collect(layer, x, found[place].reshape(y.shape), gradients)
+            _collect(layer, x, y, found[place].reshape(y.shape).to(y.dtype), gradients)
             place += jacobian is not None
         parameters = [gradients.get(id(one)) for one in network.parameters()]
-        return (None, found[-1].reshape(inputs[0].shape), *parameters)
+        return (None, found[-1].reshape(inputs[0].shape).to(inputs[0].dtype), *parameters)
+
+
+def _wide(one: Structure) -> Structure:
+    return one.like(*in_kernel_precision(*one.tensors))
 
 
 def _multiply(later: Any, earlier: Any) -> Any:
     return later.apply(earlier) if isinstance(earlier, torch.Tensor) else later.after(earlier)
 
 
-def _collect(layer: nn.Module, x: Tensor, cotangent: Tensor, gradients: dict[int, Tensor]) -> None:
+def _collect(
+    layer: nn.Module, x: Tensor, y: Tensor, cotangent: Tensor, gradients: dict[int, Tensor]
+) -> None:
     """Add the gradients of a layer's own parameters: one backward pass through it alone."""
     wanted = [one for one in layer.parameters() if one.requires_grad]
-    if not wanted:
+    if type(layer).__module__.startswith("torch.nn.") and not wanted:
         return
     with torch.enable_grad():
-        y = layer(x)
-    for one, grad in zip(wanted, torch.autograd.grad(y, wanted, cotangent), strict=True):
-        gradients[id(one)] = gradients[id(one)] + grad if id(one) in gradients else grad
+        again = layer(x.clone())
+    if hides_a_leaf([again], wanted) or not agree([again], [y]):
+        raise ValueError(
+            f"{type(layer).__name__} gave another value than in the forward pass, or uses a tensor "
+            "with gradient that is no parameter of its own; its backward pass needs a pure layer"
+        )
+    if not wanted:
+        return
+    found = torch.autograd.grad(again, wanted, cotangent, allow_unused=True)
+    for one, grad in zip(wanted, found, strict=True):
+        if grad is not None:
+            gradients[id(one)] = gradients[id(one)] + grad if id(one) in gradients else grad

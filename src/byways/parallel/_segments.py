@@ -14,6 +14,7 @@ from torch import nn
 
 from byways.parallel._chain_kernels import ACTIVATIONS, chain_backward, chain_forward
 from byways.parallel._scan import solve_affine
+from byways.parallel._scan_checks import in_kernel_precision
 from byways.parallel.elements import Dense
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Segment(nn.Module):
     """Layers of one shape, computed together.
 
     Args:
-        links: The layers, at least one.
+        links: The layers, at least one; stacked ones are trained in the same parts.
         strategy: How the backward recurrence is solved: a strategy of ``scan``, or ``"auto"``.
         stacked: Hold all weights in one parameter instead of the layers' own.
     """
@@ -50,11 +51,13 @@ class Segment(nn.Module):
         layers = [link.linear for link in links]
         if stacked:
             self.weight = nn.Parameter(torch.stack([one.weight.detach() for one in layers]))
+            self.weight.requires_grad_(layers[0].weight.requires_grad)
             width = layers[0].out_features
             empty = layers[0].weight.detach().new_zeros(width)
             biases = [empty if one.bias is None else one.bias.detach() for one in layers]
             self.bias = nn.Parameter(torch.stack(biases))
-            self.bias.requires_grad_(any(one.bias is not None for one in layers))
+            bias = layers[0].bias
+            self.bias.requires_grad_(bias is not None and bias.requires_grad)
             _share(layers, self.weight, self.bias)
         else:
             self.layers = nn.ModuleList(part for link in links for part in link.modules)
@@ -207,6 +210,8 @@ def _by_scan(
     run: Segment, W: Tensor, x: Tensor, h: Tensor, slope: Tensor, g: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Solve for the cotangents of all layers at once, and get all weights' from one product."""
+    dtype = g.dtype
+    W, x, h, slope, g = in_kernel_precision(W, x, h, slope, g)
     # Transposed Jacobians (a I + diag(s) W)^T; the last state's cotangent is the start.
     A = W.mT[:, None] * slope[..., None, :]
     if run.carry:
@@ -215,7 +220,7 @@ def _by_scan(
     u_LBW = solve_affine(Dense(A), nothing, g, reverse=True, strategy=run.strategy)
     local = slope * torch.cat([u_LBW[1:], g[None]])
     before = torch.cat([x[None], h[:-1]])
-    return u_LBW[0], local.mT @ before, local.sum(dim=1)
+    return u_LBW[0].to(dtype), (local.mT @ before).to(dtype), local.sum(dim=1).to(dtype)
 
 
 _ACTIVATE = {
