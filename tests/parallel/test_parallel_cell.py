@@ -179,6 +179,89 @@ def test_cells_that_are_no_functions_are_refused_in_training(inner: nn.Module) -
     _close([ours(x, h)[0]], [_loop(ours.cell, x, h)], 1e-5)
 
 
+class Told(nn.Module):
+    """A cell that computes what it is told."""
+
+    def __init__(self, step: Any) -> None:
+        super().__init__()
+        self.mix = nn.Parameter(0.1 * torch.eye(3))
+        self.step = step
+
+    def forward(self, x: Tensor, h: Tensor) -> Tensor:
+        return torch.tanh(self.step(x, h @ self.mix))
+
+
+class Counting:
+    """A step with a state of its own."""
+
+    calls = 0
+
+    def __call__(self, x: Tensor, h: Tensor) -> Tensor:
+        self.calls += 1
+        return x + h / self.calls
+
+
+@pytest.mark.parametrize("strategy", ["auto", "shooting"])
+@pytest.mark.parametrize(
+    "step",
+    [
+        lambda x, h: x + nn.functional.dropout(h + 1, 0.5),
+        lambda x, h: x + h + 0.1 * torch.randn(h.shape),
+        lambda x, h: x + h - h.mean(0),
+        lambda x, h: x - x.mean(0) + h,
+        Counting(),
+    ],
+    ids=["dropout", "noise", "mixed states", "mixed inputs", "a state of its own"],
+)
+def test_one_step_is_tried_before_the_chunks(step: Any, strategy: str) -> None:
+    torch.manual_seed(0)
+    ours = ParallelCell(Told(step), strategy=strategy)
+    with pytest.raises(ValueError, match="be pure and treat sequences independently"):
+        ours(torch.randn(80, 2, 3), torch.randn(2, 3))
+
+
+def test_a_weight_outside_of_the_cell_is_refused_and_not_forgotten() -> None:
+    outside = torch.tensor(0.5, requires_grad=True)
+    made = 2 * outside  # no leaf, but its gradient would be lost, too
+    x, h = torch.randn(80, 2, 3), torch.zeros(2, 3)
+    for weight in (outside, made):
+        ours = ParallelCell(Told(lambda x, h, weight=weight: weight * x + h))
+        with pytest.raises(ValueError, match="no parameter of its own"):
+            ours(x, h)
+        with torch.no_grad():
+            ours(x, h)
+    ours = ParallelCell(Told(lambda x, h: 0.5 * x + h))
+    (scale,) = torch.ones(1, requires_grad=True)
+    weights = {name: scale * one.detach() for name, one in ours.named_parameters()}
+    states, _ = torch.func.functional_call(ours, weights, (x, h))
+    plain = x.new_zeros(2, 3)
+    total = torch.zeros(())
+    for x_t in x:
+        plain = torch.tanh(0.5 * x_t + plain @ weights["cell.mix"])
+        total = total + plain.square().sum()
+    (found,) = torch.autograd.grad(states.square().sum(), scale, retain_graph=True)
+    _close([found], torch.autograd.grad(total, scale), 1e-5)
+
+
+@pytest.mark.parametrize("shape", [(), (5,), (2, 3)])
+def test_lengths_with_states_of_any_shape(shape: tuple[int, ...]) -> None:
+    class Decay(nn.Module):
+        def forward(self, x: Tensor, h: Tensor) -> Tensor:
+            return 0.1 * h + torch.sin(x[..., 0]).reshape(-1, *(1,) * len(shape))
+
+    ours = ParallelCell(Decay())
+    x = torch.randn(100, 3, 1, dtype=torch.float64)
+    start = torch.randn(3, *shape, dtype=torch.float64)
+    states, last = ours(x, start, lengths=[100, 0, 31])
+    for row, length in enumerate((100, 0, 31)):
+        h = start[row]
+        for t in range(length):
+            h = 0.1 * h + torch.sin(x[t, row, 0])
+        _close([last[row], states[-1, row]], [h, h])
+    assert torch.equal(states[31:, 2], states[30, 2].expand(69, *shape))
+    assert ours.last_info.converged
+
+
 def test_misuse() -> None:
     x = torch.randn(8, 2, 3)
     with pytest.raises(TypeError, match=r'"cell" is a function; give a torch.nn.Module'):

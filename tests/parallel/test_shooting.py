@@ -142,8 +142,49 @@ def test_lengths_hold_the_state() -> None:
     expected = _loop(step, x, state)[0]
     parts = [expected[:, 0], expected[:13, 1]]
     _compare([states[0][:, 0], states[0][:13, 1]], parts)
-    _compare([states[0][20, 1]], [states[0][12, 1]])  # chunks meet as far as rounding lets them
-    assert torch.equal(states[0][-1, 2], state[0][2])
+    assert torch.equal(states[0][13:, 1], states[0][12, 1].expand(27, -1))
+    assert torch.equal(states[0][:, 2], state[0][2].expand(40, -1))
+
+
+@pytest.mark.parametrize("max_steps", [None, 2])
+@pytest.mark.parametrize("lengths", [[60, 7, 0, 1], [0, 0, 0, 0], [59, 60, 10, 30]])
+def test_ended_sequences_have_the_gradients_of_the_loop(
+    lengths: list[int], max_steps: int | None
+) -> None:
+    """The sequences without an end to their memory go step by step with two rounds."""
+    step, x, state, W = _tanh_chain([0.5, 0.2, 0.9, 4.0], 60)
+    n = torch.tensor(lengths)
+    states, info = shoot(step, x, state, (W,), lengths=n, max_steps=max_steps, chunks=10)
+    held, expected = state[0], []
+    for t in range(60):
+        new = step(x[t], (held,))[0]
+        held = torch.where((t < n)[:, None], new, held)
+        expected.append(held)
+    plain = (torch.stack(expected),)
+    _compare(states, plain)
+    leaves = [x, *state, W]
+    _compare(_gradients(states, leaves), _gradients(plain, leaves))
+    # What has ended is not waited for, and its steps hold one state to the bit.
+    assert info.iterations <= max(1, -(-max(lengths) // 6))
+    for row, last in enumerate(lengths):
+        assert torch.equal(
+            states[0][last:, row],
+            (states[0][last - 1, row] if last else state[0][row]).expand(60 - last, -1),
+        )
+
+
+def test_short_sequences_of_a_long_batch_settle_at_once() -> None:
+    x = torch.randn(400, 3, 1, dtype=torch.float64, requires_grad=True)
+    state = (torch.ones(3, 1, dtype=torch.float64, requires_grad=True),)
+
+    def step(x: Tensor, s: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return (0.2 * torch.sin(s[0]) + x,)
+
+    states, info = shoot(step, x, state, lengths=torch.tensor([400, 30, 7]), max_steps=4)
+    assert (info.converged, info.fallback) == (True, ())
+    _gradients(states, [x, *state])
+    assert info.backward_fallback == ()
+    assert info.backward_iterations <= 4
 
 
 def test_equal_cuts_give_equal_bits() -> None:

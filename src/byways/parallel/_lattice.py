@@ -15,7 +15,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from byways.parallel._cells import State, Step
 
-__all__ = ["Lattice", "RecurrenceInfo", "chunk_count", "largest", "roll", "stack"]
+__all__ = ["Lattice", "RecurrenceInfo", "chunk_count", "lanes_like", "largest", "roll", "stack"]
 
 
 @dataclass(slots=True)
@@ -105,10 +105,17 @@ def roll(step: Step, x_TNI: Tensor, state: State, valid_TN1: Tensor | None = Non
     for t, x_NI in enumerate(x_TNI.unbind(0)):
         new = step(x_NI, state)
         if valid_TN1 is not None:
-            new = tuple(torch.where(valid_TN1[t], a, b) for a, b in zip(new, state, strict=True))
+            runs = valid_TN1[t, :, 0]
+            pairs = zip(new, state, strict=True)
+            new = tuple(torch.where(lanes_like(runs, a), a, b) for a, b in pairs)
         state = new
         states.append(state)
     return states
+
+
+def lanes_like(mask: Tensor, like: Tensor) -> Tensor:
+    """Append axes to a mask over the first axes of a tensor, so that it broadcasts."""
+    return mask.reshape(*mask.shape, *(1,) * (like.ndim - mask.ndim))
 
 
 def stack(states: list[State]) -> State:

@@ -8,8 +8,6 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.dropout import _DropoutNd
 
 from byways.core.errors import ShapeError
 from byways.parallel._auto import ROUNDS, Memory
@@ -17,6 +15,7 @@ from byways.parallel._cells import State, Step
 from byways.parallel._checks import checked_lengths, checked_strategy, refuse_non_finite
 from byways.parallel._floor import FLOOR_DTYPES, floor_layer
 from byways.parallel._lattice import Lattice, RecurrenceInfo, roll, stack
+from byways.parallel._purity import agree, hides_a_leaf, refuse_random
 from byways.parallel._shooting import shoot
 
 __all__ = ["ParallelCell"]
@@ -40,8 +39,9 @@ class ParallelCell(nn.Module):
     run step by step; ``RNNCell`` and ``GRUCell`` run on the compiled loops of :class:`RNN`.
 
     The cell must be a pure function of its two arguments and its parameters, since it is evaluated
-    several times at the same step: dropout and batch normalisation in training mode are refused.
-    Gradients are of first order under shooting, and of any order step by step.
+    several times at the same step: dropout and batch normalisation in training mode are refused,
+    and one step is tried before the chunks are rolled out. Gradients are of first order under
+    shooting, and of any order step by step.
 
     Cost: a few times T B evaluations of the cell, in a few sqrt(T) calls. Memory: what T B
     evaluations keep for their backward pass.
@@ -112,7 +112,7 @@ class ParallelCell(nn.Module):
         Raises:
             ShapeError: If the shapes of ``input``, ``hx`` or the cell's state do not fit.
             ValueError: If ``lengths`` do not fit, ``input`` is not finite, ``hx`` is needed, or
-                the cell is random or has a state of its own.
+                the cell is random, mixes sequences, or has a state or a hidden weight of its own.
         """
         if input.ndim < 3:
             raise ShapeError(
@@ -121,7 +121,7 @@ class ParallelCell(nn.Module):
         x = input.transpose(0, 1) if self.batch_first else input
         steps, sequences = x.shape[:2]
         refuse_non_finite("input", x)
-        self._refuse_impure()
+        refuse_random(self.cell, "cell")
         state = self._initial_state(hx, x)
         n = None if lengths is None else checked_lengths(lengths, steps, sequences, x.device)
         if steps == 0 or sequences == 0:
@@ -145,6 +145,7 @@ class ParallelCell(nn.Module):
             self.last_info = RecurrenceInfo("sequential")
             whole = Lattice(len(x), x.shape[1], 1, len(x), n)
             return stack(roll(step, x, state, whole.valid(x.device)))
+        self._refuse_impure(step, x, state)
         states, self.last_info = shoot(
             step,
             x,
@@ -176,16 +177,23 @@ class ParallelCell(nn.Module):
                 )
         return state
 
-    def _refuse_impure(self) -> None:
-        for name, module in self.cell.named_modules():
-            random = isinstance(module, _DropoutNd) and module.p > 0
-            if module.training and (random or isinstance(module, _BatchNorm)):
-                where = repr(name) if name else "its root"
-                raise ValueError(
-                    f'"cell" has {type(module).__name__} in training mode at {where}; '
-                    "a step is evaluated more than once and must give the same each time: put it "
-                    "outside of the cell or call .eval() on it"
-                )
+    def _refuse_impure(self, step: Step, x: Tensor, state: State) -> None:
+        """Try one step: shooting needs one that depends on nothing but its arguments."""
+        x, state = x.detach(), tuple(part.detach() for part in state)
+        alone = step(x[0], state)
+        if torch.is_grad_enabled() and hides_a_leaf(alone, self.cell.parameters()):
+            raise ValueError(
+                '"cell" uses a tensor that requires a gradient and is no parameter of its own; '
+                "register it, or its gradient would be lost"
+            )
+        with torch.no_grad():
+            rows = tuple(torch.cat(pair) for pair in zip(state, alone, strict=True))
+            beside = step(torch.cat((x[0], x[min(1, len(x) - 1)])), rows)
+        if not agree([part[: x.shape[1]] for part in beside], alone):
+            raise ValueError(
+                '"cell" gave different values for the same step alone and beside others; it must '
+                "be pure and treat sequences independently (no randomness, no state of its own)"
+            )
 
 
 def _as_step(cell: nn.Module) -> Step:

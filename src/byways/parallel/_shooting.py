@@ -24,7 +24,7 @@ from torch import Tensor
 
 from byways.parallel._adjoint import Adjoint, stitch
 from byways.parallel._cells import State, Step
-from byways.parallel._lattice import Lattice, RecurrenceInfo, largest, roll, stack
+from byways.parallel._lattice import Lattice, RecurrenceInfo, lanes_like, largest, roll, stack
 
 __all__ = ["shoot"]
 
@@ -137,7 +137,7 @@ class _Task:
                 ends = _ends(lattice, found.states)
             else:
                 ends = self._ends_of_some(lattice, found, x_TBI, running)
-            jumps = tuple(e[:-1] - s[1:, running] for e, s in zip(ends, starts, strict=True))
+            jumps = _jumps(lattice, ends, starts, running)
             done = _small(jumps, ends, len(running))
             self.info.jump = max(self.info.jump, largest(tuple(j[:, done] for j in jumps)))
             found.converged[running[done]] = True
@@ -156,7 +156,7 @@ class _Task:
         states = found.states or ()
         joined = tuple(lattice.join(s.detach()) for s in states)
         if not graph:
-            return joined
+            return _held(lattice, joined, state)
         adjoint = Adjoint(
             self.step,
             lattice,
@@ -167,7 +167,7 @@ class _Task:
             self.residual,
             self.info,
         )
-        return stitch(adjoint, joined, (x_TBI, *state, *self.parameters))
+        return _held(lattice, stitch(adjoint, joined, (x_TBI, *state, *self.parameters)), state)
 
     def _guess(self, lattice: Lattice, x_TBI: Tensor, state: State) -> State:
         """Guess the starts: for P = 0, the ends of a burn-in over the last half of each chunk."""
@@ -214,6 +214,34 @@ class _Task:
 
 def _ends(lattice: Lattice, states: State | None) -> State:
     return tuple(lattice.chunks(s[-1].detach()) for s in states or ())
+
+
+def _jumps(lattice: Lattice, ends: State, starts: State, running: Tensor) -> State:
+    """Give the jumps into all chunks but the first; none is left where a sequence has ended."""
+    jumps = tuple(e[:-1] - s[1:, running] for e, s in zip(ends, starts, strict=True))
+    if lattice.lengths is None:
+        return jumps
+    firsts = torch.arange(1, lattice.K, device=running.device)[:, None] * lattice.c
+    ended = firsts >= lattice.lengths[running]
+    return tuple(jump.masked_fill(lanes_like(ended, jump), 0.0) for jump in jumps)
+
+
+def _held(lattice: Lattice, states: State, start: State) -> State:
+    """Copy the last state of each sequence over the steps after its end.
+
+    There the chunks hold what they were given, which is right only as far as they meet.
+    """
+    n_B = lattice.lengths
+    if n_B is None:
+        return states
+    rows = torch.arange(lattice.B, device=n_B.device)
+    runs = torch.arange(lattice.T, device=n_B.device)[:, None] < n_B
+    held = []
+    for part, first in zip(states, start, strict=True):
+        last = part[(n_B - 1).clamp_min(0), rows]
+        last = torch.where(lanes_like(n_B > 0, first), last, first)
+        held.append(torch.where(lanes_like(runs, part), part, last))
+    return tuple(held)
 
 
 def _small(jumps: State, ends: State, sequences: int) -> Tensor:
