@@ -110,12 +110,26 @@ def test_logistic_map_predictable_and_chaotic() -> None:
     )
     assert not info.converged
     assert "step by step" in info.fallback
-    exact = torch.sin(2 ** n[:25] * math.asin(math.sqrt(0.3))) ** 2
-    torch.testing.assert_close(chaotic[:25, 0], exact, rtol=0, atol=1e-6)
+    exact = torch.sin(2 ** n[:30] * math.asin(math.sqrt(0.3))) ** 2
+    torch.testing.assert_close(chaotic[:30, 0], exact, rtol=0, atol=1e-5)
     by_hand = nonlinear(lambda x, h: 4 * h * (1 - h), range(300), x0)
     largest = max(float((4 * a * (1 - a) - b).abs()) for a, b in itertools.pairwise(chaotic))
     assert largest < 1e-9  # accepted by residual: two right programs differ in a chaotic system
     assert len(by_hand) == len(chaotic)
+
+
+@pytest.mark.parametrize("rounds", [1, 3, 7])
+def test_jacobi_replays_the_loop_exactly(rounds: int) -> None:
+    x, h0, _ = problem(20)
+
+    def f(x: Tensor, h: Tensor) -> Tensor:
+        return 3.9 * (h * (1 - h)).abs() + 1e-3 * x  # one number at a time, so no sum reorders
+
+    options: dict[str, Any] = {"on_failure": "return", "tolerance": (0, 1e-15)}
+    found, _ = solve_recurrence(f, x, h0, method="jacobi", max_steps=rounds, **options)
+    expected = torch.stack(nonlinear(f, list(x), h0))
+    assert torch.equal(found[:rounds], expected[:rounds])
+    assert not torch.equal(found[rounds], expected[rounds])
 
 
 @pytest.mark.parametrize("method", ["jacobi", "newton", "quasi", "picard"])
@@ -173,8 +187,9 @@ def test_gradients_equal_autograd_through_the_loop(method: str, dtype: torch.dty
     plain = torch.stack(nonlinear(lambda x, h: tanh_cell(x, h, W), list(x), h0))
     ours = torch.autograd.grad((weight * found).sum(), (x, h0, W))
     theirs = torch.autograd.grad((weight * plain).sum(), (x, h0, W))
-    close = {"rtol": 1e-9, "atol": 1e-9} if dtype == torch.float64 else {"rtol": 1e-4, "atol": 1e-4}
-    torch.testing.assert_close(ours, theirs, **close)
+    tolerance = 1e-10 if dtype == torch.float64 else 1e-5
+    for a, b in zip(ours, theirs, strict=True):
+        assert float((a - b).abs().max()) <= tolerance * float(b.abs().max())
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3])
@@ -262,11 +277,49 @@ def test_empty_half_precision_and_memory() -> None:
     empty, info = solve_recurrence(tanh_cell, x[:0], h0, (W,), method="newton")
     assert empty.shape == (0, 3, 4)
     assert info.converged
-    assert solve_recurrence(tanh_cell, x[:, :0], h0[:0], (W,))[0].shape == (4, 0, 4)
+    h0.requires_grad_()
+    for method in METHODS:
+        empty, _ = solve_recurrence(tanh_cell, x[:0], h0, (W,), method=method)
+        (gradient,) = torch.autograd.grad(empty.sum(), h0)
+        assert torch.equal(gradient, torch.zeros(3, 4, dtype=torch.float64))
+        states, _ = solve_recurrence(tanh_cell, x[:, :0], h0[:0], (W,), method=method)
+        assert states.shape == (4, 0, 4)
+    h0 = h0.detach()
     half = solve_recurrence(lambda x, h: torch.tanh(h + x), x.half(), h0.half(), method="newton")[0]
     assert half.dtype == torch.float16
     with pytest.raises(MemoryError, match=r"3 T B n² s = 4,608 bytes.*probe"):
         solve_recurrence(tanh_cell, x, h0, (W,), method="newton", max_bytes=1000)
+
+
+class HidingModule(nn.Module):
+    """A module with a weight of its own and one that is nobody's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.own = nn.Parameter(torch.ones(4))
+        self.hidden = {"weight": torch.ones(4, requires_grad=True)}
+
+    def forward(self, x: Tensor, h: Tensor) -> Tensor:
+        return torch.tanh(self.own * h + self.hidden["weight"] * x)
+
+
+def test_replaced_weights_are_refused_in_the_backward_pass() -> None:
+    cell = HidingModule()
+    cell.hidden["weight"].requires_grad_(False)
+
+    class Run(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cell = cell
+
+        def forward(self, x: Tensor, h: Tensor) -> Tensor:
+            return solve_recurrence(self.cell, x, h, method="newton")[0]
+
+    weights = {"cell.own": torch.full((4,), 0.5, requires_grad=True)}
+    x, h0 = torch.ones(6, 3, 4), torch.zeros(3, 4)
+    states = torch.func.functional_call(Run(), weights, (x, h0))
+    with pytest.raises(RuntimeError, match="parameters of HidingModule were replaced"):
+        states.sum().backward()
 
 
 @pytest.mark.parametrize(
@@ -287,7 +340,10 @@ def test_empty_half_precision_and_memory() -> None:
         ({"f": lambda x, h: h.sum(-1)}, ValueError, "must keep"),
         ({"f": lambda x, h: nn.functional.dropout(h + 1, 0.5)}, ValueError, "must be pure"),
         ({"f": lambda x, h: h + h.mean(0)}, ValueError, "leading axes"),
+        ({"f": lambda x, h: h + h.mean(-2, keepdim=True)}, ValueError, "neighbour"),
         ({"f": lambda x, h: h * torch.ones(4, requires_grad=True)}, ValueError, '"params"'),
+        ({"f": HidingModule()}, ValueError, '"params"'),
+        ({"params": (torch.ones(2, dtype=torch.int64),)}, TypeError, "int64"),
     ],
 )
 def test_misuse(options: dict[str, Any], error: type[Exception], words: str) -> None:
@@ -321,77 +377,3 @@ def test_an_exploding_chain_does_not_pass_at_the_guess() -> None:
     expected = nonlinear(lambda x, h: 2 * h + torch.sin(h), range(60), h0)
     assert info.iterations > 0
     torch.testing.assert_close(found[:30], torch.stack(expected)[:30], rtol=1e-6, atol=0)
-
-
-def gated(x: dict[str, Tensor], h: Tensor, W: Tensor) -> Tensor:
-    keep = torch.sigmoid(x["gate"])
-    return keep * h + (1 - keep) * torch.tanh(h @ W.mT + x["drive"])
-
-
-@pytest.mark.parametrize("steps", [2, 7, 400])
-@pytest.mark.parametrize("lanes", [(), (3,), (2, 3)])
-def test_shooting_gives_sequential_states_and_gradients(steps: int, lanes: tuple[int, ...]) -> None:
-    leaves = [random(steps, *lanes, 4).requires_grad_(), random(steps, 1, seed=5).requires_grad_()]
-    leaves[1] = leaves[1].reshape(steps, *(1 for _ in lanes), 1)  # one gate for all lanes
-    h0 = random(*lanes, 4, seed=2).requires_grad_()
-    W = (0.9 * torch.linalg.qr(random(4, 4, seed=3))[0]).requires_grad_()
-    x = {"drive": leaves[0], "gate": leaves[1]}
-    found, info = solve_recurrence(gated, x, h0, (W,), method="shooting")
-    rows = [{"drive": drive, "gate": gate} for drive, gate in zip(*leaves, strict=True)]
-    plain = torch.stack(nonlinear(lambda x, h: gated(x, h, W), rows, h0))
-    torch.testing.assert_close(found, plain, rtol=1e-10, atol=1e-10)
-    assert info.converged
-    assert info.fallback_steps == 0
-    assert info.iterations <= math.isqrt(steps) + 1
-    weight = random(*found.shape, seed=9)
-    ours = torch.autograd.grad((weight * found).sum(), (*leaves, h0, W))
-    theirs = torch.autograd.grad((weight * plain).sum(), (*leaves, h0, W))
-    torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
-
-
-def test_shooting_is_exact_after_as_many_rounds_as_chunks_even_in_chaos() -> None:
-    # 400 steps are 20 chunks of 20.
-    h0 = torch.full((1,), 0.3, dtype=torch.float64)
-
-    def f(x: Tensor, h: Tensor) -> Tensor:
-        return 4 * h * (1 - h)
-
-    expected = torch.stack(nonlinear(f, range(400), h0))
-    found, info = solve_recurrence(f, torch.zeros(400), h0, method="shooting")
-    assert (info.iterations, info.converged) == (20, True)
-    torch.testing.assert_close(found, expected, rtol=0, atol=0)
-    options: dict[str, Any] = {"method": "shooting", "max_steps": 3}
-    part, info = solve_recurrence(f, torch.zeros(400), h0, on_failure="return", **options)
-    assert not info.converged
-    torch.testing.assert_close(part[:60], expected[:60], rtol=0, atol=0)
-    assert float((part[60:80] - expected[60:80]).abs().max()) > 0.1
-    with pytest.raises(RuntimeError, match=r"1 of 1 sequences did not converge.*3 rounds of shoot"):
-        solve_recurrence(f, torch.zeros(400), h0, on_failure="raise", **options)
-
-
-def test_shooting_leaves_a_chaotic_sequence_to_the_fallback() -> None:
-    rate = torch.tensor([[2.0], [4.0], [2.5]], dtype=torch.float64)
-    h0 = torch.full((3, 1), 0.3, dtype=torch.float64)
-
-    def f(x: Tensor, h: Tensor) -> Tensor:
-        return rate * h * (1 - h)
-
-    found, info = solve_recurrence(f, torch.zeros(400), h0, method="shooting", max_steps=4)
-    expected = torch.stack(nonlinear(f, range(400), h0))
-    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
-    assert not info.converged
-    assert "1 of 3 sequences did not converge in 4 rounds of shooting" in info.fallback
-    assert info.fallback_steps == 320  # four chunks of 20 were right
-
-
-def test_shooting_takes_a_guess_bounds_and_a_tolerance() -> None:
-    x, h0, W = problem(400, gain=0.99)
-    exact, cold = solve_recurrence(tanh_cell, x, h0, (W,), method="shooting", bounds=(-1, 1))
-    again, warm = solve_recurrence(tanh_cell, x, h0, (W,), method="shooting", init=exact)
-    assert warm.iterations == 1
-    torch.testing.assert_close(again, exact, rtol=1e-10, atol=1e-10)
-    loose, info = solve_recurrence(
-        tanh_cell, x, h0, (W,), method="shooting", tolerance=(0.1, 0.0), max_bytes=1
-    )
-    assert info.iterations < cold.iterations
-    assert 0 < float((loose - exact).abs().max()) < 1.0

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     Step = Callable[[Tensor], Tensor]  # states before the steps -> states after them
 
-__all__ = ["JACOBIANS", "clipped", "jacobian_of", "scaled"]
+__all__ = ["JACOBIANS", "clipped", "jacobian_of", "scaled", "zero"]
 
 
 def dense(step: Step, before: Tensor) -> Structure:

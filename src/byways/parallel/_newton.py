@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from byways.parallel._jacobians import clipped, scaled
+from byways.parallel._jacobians import clipped, scaled, zero
 from byways.parallel._scan import solve_affine
 
 if TYPE_CHECKING:
@@ -107,9 +107,12 @@ class Iteration:
             h = torch.where((open_ & finite)[None, ..., None], new, h)
 
     def _update(self, f: Tensor, h: Tensor, clip: bool) -> Tensor:
-        A = scaled(self.matrices(self.step, self.before(h)), 1.0 - self.damping)
-        change = solve_affine(clipped(A) if clip else A, f - h, torch.zeros_like(self.start))
-        new = h + change
+        if self.matrices is zero:
+            new = f  # exact, where h + (f - h) rounds
+        else:
+            A = scaled(self.matrices(self.step, self.before(h)), 1.0 - self.damping)
+            A = clipped(A) if clip else A
+            new = h + solve_affine(A, f - h, torch.zeros_like(self.start))
         if self.bounds is None:
             return new
         # An overflow is inside of the bounds after this; what has no value takes the step's own.

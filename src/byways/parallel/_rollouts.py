@@ -64,4 +64,6 @@ def roll_out(
         info.residuals.append(float(excess.max()))
         if info.residuals[-1] <= 1 or info.iterations >= iteration.max_steps:
             return lattice.join(states)[:, 0], excess
-        starts[1:] = ends if iteration.bounds is None else ends.clamp(*iteration.bounds)
+        ends = ends if iteration.bounds is None else ends.clamp(*iteration.bounds)
+        # A sequence whose chunks meet is left alone, whatever its neighbours still do.
+        starts[1:] = torch.where(excess.amax(dim=0)[None, ..., None] > 1, ends, starts[1:])

@@ -8,11 +8,19 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils import _pytree as pytree
 
-from byways.parallel._jacobians import JACOBIANS, dense, diagonal, jacobian_of
+from byways.parallel._jacobians import dense, diagonal, jacobian_of
 from byways.parallel._newton import TOLERANCES, Iteration, SolveInfo
+from byways.parallel._purity import agree, hides_a_leaf, refuse_replaced
 from byways.parallel._rollouts import roll_out
 from byways.parallel._scan import solve_affine
-from byways.parallel._scan_checks import check_finite, check_tensor, in_kernel_precision
+from byways.parallel._scan_checks import in_kernel_precision
+from byways.parallel._solve_checks import (
+    check_memory,
+    check_problem,
+    method_and_matrices,
+    round_limit,
+    widened,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,17 +28,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = ["solve_recurrence"]
-
-# Method -> the matrices it uses if "jacobian" is "auto".
-_METHODS = {
-    "newton": "dense",
-    "quasi": "main-diag",
-    "picard": "identity",
-    "jacobi": "zero",
-    "shooting": "zero",
-    "sequential": "zero",
-}
-_ON_FAILURE = ("fallback", "raise", "return")
 
 
 def solve_recurrence(
@@ -66,7 +63,8 @@ def solve_recurrence(
         f: One step. It is also called with all steps at once, a leading axis in ``x`` and ``h``,
             and must treat leading axes independently and purely. A module brings its parameters.
         x: What differs between steps: a tensor or a pytree of tensors, steps first.
-        h0: The state before the first step.
+        h0: The state before the first step. Half precision, here and in ``x`` and ``params``, is
+            computed in float32 and cast back.
         params: Other tensors that ``f`` takes and whose gradients are wanted.
         method: ``"newton"`` (the Jacobian), ``"quasi"`` (its diagonal), ``"picard"`` (the identity,
             for residual chains), ``"jacobi"`` (zero), ``"shooting"`` (about sqrt(T) chunks, rolled
@@ -115,19 +113,20 @@ def solve_recurrence(
         >>> h.shape, info.converged, info.iterations < 10
         (torch.Size([1000, 1]), True, True)
     """
-    leaves, tree = _check(f, x, h0, params, method, on_failure, damping)
+    leaves, tree = check_problem(f, x, h0, params, method, on_failure, damping)
     dtype = in_kernel_precision(h0)[0].dtype
     start = h0.to(dtype)
     steps = len(leaves[0])
-    chosen, kind = _chosen(method, jacobian, h0)
-    _check_memory(steps, start, kind, chosen, max_bytes)
+    chosen, kind = method_and_matrices(method, jacobian, h0)
+    check_memory(steps, start, kind, chosen, max_bytes)
     info = SolveInfo(chosen)
     if steps == 0 or h0.numel() == 0:
         info.converged = True
-        return h0.new_empty((steps, *h0.shape)), info
+        return h0.expand(steps, *h0.shape), info
     module = tuple(f.parameters()) if isinstance(f, torch.nn.Module) else ()
+    leaves, params = widened(leaves), widened(params)
     problem = _Problem(f, tree, len(leaves), len(params), kind, bounds, info)
-    limit = _limit(max_steps, chosen, steps)
+    limit = round_limit(max_steps, chosen, steps)
     budget = tolerance or TOLERANCES.get(dtype, TOLERANCES[torch.float64])
     search = _Search(budget, limit, damping, on_failure, generator, init)
     states: Tensor = _Solve.apply(problem, search, start, *leaves, *params, *module)
@@ -249,22 +248,35 @@ class _Problem:
         return h
 
     def _check_purity(self, start: Tensor, tensors: Sequence[Tensor]) -> None:
-        """Refuse steps that are random, that mix steps, or that hide a tensor with gradient."""
-        with torch.set_grad_enabled(not isinstance(self.f, torch.nn.Module)):
-            both = start.detach().expand(min(2, len(tensors[0])), *start.shape)
+        """Refuse steps that are random, mix steps or sequences, or hide a tensor with gradient."""
+        both = start.detach().expand(min(2, len(tensors[0])), *start.shape)
+        with torch.enable_grad():
             together = self.step([t.detach() for t in tensors], both, slice(0, 2))
-        if together.requires_grad:
+        module = isinstance(self.f, torch.nn.Module)
+        if hides_a_leaf([together], self.f.parameters() if module else ()):  # type: ignore[attr-defined]
             raise ValueError(
                 '"f" uses a tensor that requires a gradient and is not in "params"; pass it there, '
                 "or make f a torch.nn.Module that owns it"
             )
         alone = self.step(tensors, start, 0)
-        size = float(torch.finfo(start.dtype).eps) ** 0.5
-        if not torch.allclose(alone, together[0], rtol=size, atol=size, equal_nan=True):
+        if not agree([together[0]], [alone]):
             raise ValueError(
                 '"f" gave different values for one step alone and among others; it must be pure '
                 "and treat leading axes independently (no dropout, no batch normalisation in "
                 "training mode, no randomness of its own)"
+            )
+        if start[..., 0].numel() < 2:
+            return
+        rows = start.reshape(-1, start.shape[-1])
+        beside = torch.cat([alone.reshape(rows.shape)[:1], rows[1:]]).reshape(start.shape)
+        found, expected = (
+            one.reshape(rows.shape)[1:] for one in (self.step(tensors, beside, 0), alone)
+        )
+        if not agree([found], [expected]):
+            raise ValueError(
+                '"f" gave a sequence another value when its neighbour changed; each must be '
+                "treated independently, so what belongs together goes into the last axis of the "
+                "state"
             )
 
 
@@ -289,6 +301,8 @@ class _Solve(torch.autograd.Function):
             )
         problem: _Problem = ctx.problem
         h, start, *tensors = ctx.saved_tensors
+        if isinstance(problem.f, torch.nn.Module):
+            refuse_replaced(problem.f, tensors[problem.leaf_count + problem.param_count :])
         before = torch.cat([start[None], h[:-1]])
         jacobian = diagonal if problem.jacobian == "diag" else dense
         A = jacobian(lambda states: problem.step(tensors, states), before)
@@ -311,70 +325,3 @@ class _Solve(torch.autograd.Function):
         gradients += [None] * (len(needed) - len(gradients))
         dstart = A.at(slice(0, 1)).adjoint().apply(total[:1])[0]
         return (None, None, dstart, *gradients)
-
-
-def _check(
-    f: Any, x: Any, h0: Tensor, params: Any, method: str, on_failure: str, damping: float
-) -> tuple[list[Tensor], Any]:
-    """Check what can be checked without calling ``f``; give the leaves of ``x`` and their tree."""
-    if not callable(f):
-        raise TypeError(f'"f" was {f!r}; it takes a function (x_t, h) -> h or a module')
-    if method != "auto" and method not in _METHODS:
-        raise ValueError(f'"method" was {method!r}; it takes auto, {", ".join(_METHODS)}')
-    if on_failure not in _ON_FAILURE:
-        raise ValueError(f'"on_failure" was {on_failure!r}; it takes {", ".join(_ON_FAILURE)}')
-    if not 0.0 <= damping < 1.0:
-        raise ValueError(f'"damping" was {damping!r}; it takes a number from 0 to below 1')
-    check_tensor(h0, "h0")
-    if h0.is_complex() or h0.ndim == 0:
-        raise TypeError(
-            f'"h0" has dtype {h0.dtype} and {h0.ndim} axes; it takes a real state with at least one'
-        )
-    check_finite(h0[None], "h0")
-    leaves, tree = pytree.tree_flatten(x)
-    if not leaves or not all(isinstance(leaf, torch.Tensor) and leaf.ndim for leaf in leaves):
-        raise TypeError('"x" must be a tensor or a pytree of tensors, each with the steps first')
-    if len({len(leaf) for leaf in leaves}) > 1:
-        raise ValueError(
-            f'"x" has leaves of {[len(leaf) for leaf in leaves]} steps; give equal ones'
-        )
-    for leaf in leaves:
-        if leaf.is_floating_point():
-            check_finite(leaf, "x")
-    for tensor in params:
-        check_tensor(tensor, "params")
-    return leaves, tree
-
-
-def _chosen(method: str, jacobian: Any, h0: Tensor) -> tuple[str, Any]:
-    """Give the method and the kind of its matrices."""
-    if method == "auto":
-        method = "sequential" if h0.device.type == "cpu" else "newton"
-    kind = _METHODS[method] if jacobian == "auto" else jacobian
-    if not callable(kind) and kind not in {*JACOBIANS, "probe"}:
-        raise ValueError(
-            f'"jacobian" was {jacobian!r}; it takes auto, dense, diag, main-diag, probe, or a '
-            "function that gives a structure"
-        )
-    return method, kind
-
-
-def _check_memory(steps: int, start: Tensor, kind: Any, method: str, max_bytes: int | None) -> None:
-    if max_bytes is None or method in {"sequential", "shooting"} or callable(kind):
-        return
-    wide = start.shape[-1] if kind in {"dense", "main-diag"} else 1
-    needed = 3 * steps * start.numel() * wide * start.element_size()
-    if needed > max_bytes:
-        raise MemoryError(
-            f"the Jacobians need about 3 T B n{'²' if wide > 1 else ''} s = {needed:,} bytes, more "
-            f'than "max_bytes" = {max_bytes:,}; method="quasi" with jacobian="probe" needs n times '
-            'less than dense ones, method="sequential" nothing'
-        )
-
-
-def _limit(max_steps: int | None, method: str, steps: int) -> int:
-    if max_steps is None:
-        return steps if method in {"jacobi", "picard"} else min(steps, 100)
-    if isinstance(max_steps, bool) or not isinstance(max_steps, int) or max_steps < 1:
-        raise ValueError(f'"max_steps" was {max_steps!r}; it takes a positive number, or None')
-    return max_steps
