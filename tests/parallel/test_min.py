@@ -46,7 +46,7 @@ def test_values_and_gradients_of_the_loop(cls: Any, log_space: bool, steps: int)
     leaves = [x, h, *cell.parameters()]
     mine = torch.autograd.grad(states.square().sum(), leaves)
     for a, b in zip(mine, torch.autograd.grad(expected.square().sum(), leaves), strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("log_space", [False, True])
@@ -75,8 +75,10 @@ def test_extreme_gates_stay_finite() -> None:
     assert gradient.isfinite().all()
 
 
-def test_gradgradcheck() -> None:
-    cell = MinGRU(2, 2, dtype=torch.float64)
+@pytest.mark.parametrize("log_space", [False, True])
+@pytest.mark.parametrize("cls", [MinGRU, MinLSTM])
+def test_gradgradcheck(cls: Any, log_space: bool) -> None:
+    cell = cls(2, 2, dtype=torch.float64, log_space=log_space)
     x = torch.randn(4, 1, 2, dtype=torch.float64, requires_grad=True)
     h = torch.randn(1, 2, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(cell, (x, h))
@@ -84,8 +86,11 @@ def test_gradgradcheck() -> None:
 
 
 def test_doors() -> None:
-    cell = MinGRU(3, 5)
-    assert cell(torch.zeros(0, 2, 3))[0].shape == (0, 2, 5)
+    cell, start = MinGRU(3, 5), torch.randn(2, 5)
+    states, last = cell(torch.zeros(0, 2, 3), start)
+    assert states.shape == (0, 2, 5)
+    assert torch.equal(last, start)
+    assert cell(torch.zeros(4, 0, 3))[0].shape == (4, 0, 5)
     assert "3, 5, batch_first=False, log_space=False" in repr(cell)
     cell.reset_parameters()
     with pytest.raises(ShapeError, match=r'"input" has shape \(4, 2, 9\); give three axes'):

@@ -100,7 +100,7 @@ def test_packed_in_packed_out() -> None:
     assert_close([mine.data, h, c], [other.data, h_other, c_other])
 
 
-@pytest.mark.parametrize("strategy", ["auto", "floor", "shooting"])
+@pytest.mark.parametrize("strategy", ["auto", "torch", *SOLVERS])
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_steps_and_no_sequences(kind: str, strategy: str) -> None:
     theirs, ours = pair(kind, 3, 5, strategy=strategy, dtype=torch.float32, bidirectional=True)
@@ -109,6 +109,9 @@ def test_no_steps_and_no_sequences(kind: str, strategy: str) -> None:
     assert output.shape == (0, 2, 10)
     for mine, given in zip(_states(last), _states(hx), strict=True):
         assert torch.equal(mine, given)
+    output, _ = ours(torch.zeros(0, 2, 3), hx)
+    found = torch.autograd.grad(sum(part.sum() for part in _states(last)), _states(hx))
+    assert all(bool((gradient == 1).all()) for gradient in found)
     output, last = ours(torch.zeros(4, 0, 3))
     assert output.shape == (4, 0, 10)
     assert _states(last)[0].shape == (2, 0, 5)
@@ -191,6 +194,41 @@ def test_an_overflow_shows() -> None:
     with torch.no_grad():
         ours.weight_hh_l0.fill_(torch.nan)
     assert ours(torch.ones(3, 1, 1))[0].isnan().all()
+
+
+@pytest.mark.parametrize("strategy", SOLVERS)
+def test_relu_at_zero_has_the_slope_of_torch(strategy: str) -> None:
+    theirs, ours = pair("relu", 2, 4, strategy=strategy, dtype=torch.float64)
+    with torch.no_grad():
+        for module in (theirs, ours):
+            for weight in module.parameters():
+                weight.fill_(0.25)
+                weight[::2] = 0.0  # every second unit is exactly at zero
+    x = torch.ones(9, 2, 2, dtype=torch.float64, requires_grad=True)
+    hx = torch.ones(1, 2, 4, dtype=torch.float64, requires_grad=True)
+    mine = results(ours, x, hx)
+    assert not mine[0][..., ::2].any()
+    assert all(not gradient[::2].any() for gradient in mine[4:])
+    assert_close(mine, results(theirs, x, hx))
+
+
+@pytest.mark.parametrize("cls", [RNN, GRU, LSTM])
+def test_a_chaotic_module_says_so_or_is_exact(cls: Any) -> None:
+    torch.manual_seed(0)
+    ours = cls(3, 16, strategy="shooting", dtype=torch.float64)
+    with torch.no_grad():
+        ours.weight_hh_l0.mul_(30.0)
+    x = torch.randn(400, 3, 3, dtype=torch.float64)
+    output, _ = ours(x)
+    (info,) = ours.last_info
+    # The state before each step, and one step of torch's from there: no two programs are compared.
+    if cls is not LSTM:
+        one = ours.to_torch()
+        stepped, _ = one(x[1:].reshape(1, -1, 3), output[:-1].reshape(1, -1, 16))
+        again = stepped.reshape(output[1:].shape)
+        torch.testing.assert_close(output[1:], again, rtol=1e-9, atol=1e-9)
+    assert info.iterations > 4
+    assert info.converged == (info.fallback == ())
 
 
 def test_vanishing_cotangents_end_the_backward_pass_early_and_right() -> None:

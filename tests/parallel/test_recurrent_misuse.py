@@ -18,12 +18,17 @@ def test_an_unknown_strategy_lists_the_names() -> None:
         GRU(3, 4, strategy="fast")
 
 
-@pytest.mark.parametrize("strategy", ["floor", "shooting"])
-def test_a_value_that_is_not_finite_is_named_by_its_step(strategy: str) -> None:
+@pytest.mark.parametrize("strategy", ["auto", "floor", "shooting", "torch", "pcr"])
+@pytest.mark.parametrize("cls", [RNN, GRU, LSTM])
+def test_a_value_that_is_not_finite_is_named_by_its_step(cls: Any, strategy: str) -> None:
     x = torch.randn(9, 2, 3)
     x[6, 1, 0] = torch.nan
-    with pytest.raises(ValueError, match=r'"input" has 1 values that are not finite.* step 6'):
-        GRU(3, 4, strategy=strategy)(x)
+    for batch_first in (False, True):
+        ours = cls(3, 4, strategy=strategy, batch_first=batch_first)
+        with pytest.raises(ValueError, match=r'"input" has 1 values that are not finite.* step 6'):
+            ours(x.transpose(0, 1) if batch_first else x)
+    with pytest.raises(ValueError, match=r"not finite.* step 6"):
+        ours(x[:, 1])
 
 
 def test_large_finite_values_pass() -> None:

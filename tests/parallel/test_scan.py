@@ -68,13 +68,21 @@ def test_states_equal_the_loop(kind: str, strategy: str, reverse: bool) -> None:
         torch.testing.assert_close(found, dense_loop(A, b, start, reverse), rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("strategy", NAMES)
-def test_every_length_of_products_of_matrices(strategy: str) -> None:
+def test_every_length_of_products_of_matrices(strategy: str, reverse: bool) -> None:
     for n in [*range(1, 71), 1000, 1023, 1024, 1025]:
-        matrices = torch.linalg.qr(random(n, 3, 3, seed=n))[0]
-        found = associative_scan(lambda a, b: b @ a, matrices, strategy=strategy)
-        expected = prefixes(lambda a, b: b @ a, list(matrices))
-        torch.testing.assert_close(found, torch.stack(expected), rtol=1e-11, atol=1e-11)
+        size = 2 + n % 4
+        matrices = torch.linalg.qr(random(n, size, size, seed=n))[0]
+        ordered = list(matrices.flip(0)) if reverse else list(matrices)
+        products = torch.stack(prefixes(lambda a, b: b @ a, ordered))
+        found = associative_scan(lambda a, b: b @ a, matrices, strategy=strategy, reverse=reverse)
+        expected = products.flip(0) if reverse else products
+        torch.testing.assert_close(found, expected, rtol=1e-11, atol=1e-11)
+        # The same products as states, from the first unit vector on.
+        start, zeros = torch.eye(size, dtype=torch.float64)[0], matrices.new_zeros(n, size)
+        states = scan(matrices, zeros, start, strategy=strategy, reverse=reverse)
+        torch.testing.assert_close(states, expected[..., 0], rtol=1e-11, atol=1e-11)
 
 
 @pytest.mark.parametrize("reverse", [False, True])
@@ -84,14 +92,18 @@ def test_gradients_equal_autograd_through_the_loop(kind: str, strategy: str, rev
     for n in (1, 2, 3, 6):
         template = STRUCTURES[kind](n)
         inputs = [*template.tensors, random(n, 2, 4, seed=1), random(2, 4, seed=2)]
-        inputs = [one.clone().requires_grad_() for one in inputs]
-        A = template.like(*inputs[:-2])
-        weight = random(n, 2, 4, seed=3)
-        ours = scan(A, *inputs[-2:], strategy=strategy, reverse=reverse)
-        plain = dense_loop(A, *inputs[-2:], reverse)
-        found = torch.autograd.grad((weight * ours).sum(), inputs)
+        inputs = [one.float().double().requires_grad_() for one in inputs]
+        weight = random(n, 2, 4, seed=3).float()
+        plain = dense_loop(template.like(*inputs[:-2]), *inputs[-2:], reverse)
         expected = torch.autograd.grad((weight * plain).sum(), inputs)
-        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+        for dtype, tolerance in ((torch.float64, 1e-10), (torch.float32, 1e-5)):
+            given = [one.detach().to(dtype).requires_grad_() for one in inputs]
+            A = template.like(*given[:-2])
+            ours = scan(A, *given[-2:], strategy=strategy, reverse=reverse)
+            found = torch.autograd.grad((weight * ours).sum(), given)
+            for a, b in zip(found, expected, strict=True):
+                size = float(b.abs().max())
+                torch.testing.assert_close(a, b.to(dtype), rtol=0, atol=tolerance * size)
 
 
 @pytest.mark.parametrize("kind", ["dense", "shared", "identity plus dense", "sparse"])
@@ -108,12 +120,28 @@ def test_second_derivatives(kind: str) -> None:
     assert torch.autograd.gradgradcheck(run, inputs)
 
 
-@pytest.mark.parametrize("strategy", NAMES)
-def test_fibonacci_is_exact(strategy: str) -> None:
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("strategy", ["auto", *NAMES])
+def test_fibonacci_is_exact(strategy: str, reverse: bool) -> None:
     A = torch.tensor([[1.0, 1.0], [1.0, 0.0]], dtype=torch.float64).expand(78, 2, 2)
     start = torch.tensor([1.0, 0.0], dtype=torch.float64)
-    states = scan(A, torch.zeros(78, 2, dtype=torch.float64), start, strategy=strategy)
-    assert int(states[-1, 1]) == fibonacci(78) == 8944394323791464
+    zeros = torch.zeros(78, 2, dtype=torch.float64)
+    states = scan(A, zeros, start, strategy=strategy, reverse=reverse)
+    assert int(states[0 if reverse else -1, 1]) == fibonacci(78) == 8944394323791464
+
+
+@pytest.mark.parametrize("strategy", ["auto", *NAMES])
+@pytest.mark.parametrize("steps", [1, 2, 3, 40])
+def test_a_scalar_recurrence_has_its_closed_gradient(steps: int, strategy: str) -> None:
+    # h_t = a h_{t-1} + 1 from 0: dh_T/da = (1 - T a^(T-1) + (T-1) a^T) / (1 - a)^2
+    x = 0.9
+    closed = (1 - steps * x ** (steps - 1) + (steps - 1) * x**steps) / (1 - x) ** 2
+    for shape in ((), (1,), (1, 1)):
+        a = torch.full(shape, x, dtype=torch.float64, requires_grad=True)
+        b = torch.ones(steps, *shape[:1], dtype=torch.float64)
+        states = scan(a.expand(steps, *shape), b, strategy=strategy)
+        (found,) = torch.autograd.grad(states[-1].sum(), a)
+        assert float(found) == pytest.approx(closed, rel=1e-11, abs=1e-12)
 
 
 @pytest.mark.parametrize("strategy", NAMES)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from byways.parallel import associative_scan, scan
-from byways.parallel.elements import Dense, Diagonal, Pattern, Sparse
+from byways.parallel.elements import Dense, Diagonal, IdentityPlus, Pattern, Sparse
 
 Z = torch.zeros
 
@@ -55,6 +55,17 @@ def test_the_first_step_that_is_not_finite_is_named(bad: float) -> None:
     )
 
 
+def test_the_first_bad_step_of_a_structure_is_named() -> None:
+    bad = torch.eye(2).repeat(6, 1, 1)
+    bad[4, 0, 1] = torch.nan
+    for A in (Dense(bad), Diagonal(bad[:, 0]), IdentityPlus(Dense(bad))):
+        for strategy in ("auto", "blelloch"):
+            with pytest.raises(ValueError, match='"A" is not finite; the first bad step is 4'):
+                scan(A, Z(6, 2), strategy=strategy)
+    with pytest.raises(ValueError, match='"A" is not finite; the first bad step is 4'):
+        scan(bad, Z(6, 2))
+
+
 @pytest.mark.parametrize("strategy", ["auto", "sequential", "blelloch", "pcr", "chunked"])
 def test_empty_inputs(strategy: str) -> None:
     assert scan(Z(0, 3), Z(0, 3), Z(3), strategy=strategy).shape == (0, 3)
@@ -90,6 +101,8 @@ def test_misuse_of_associative_scan() -> None:
         associative_scan(torch.add, [])
     with pytest.raises(ValueError, match='"dim" was 1'):
         associative_scan(torch.add, x, dim=1)
+    with pytest.raises(ValueError, match=r"'tree'.*blelloch.*chunked"):
+        associative_scan(torch.add, x, strategy="tree")
 
 
 def test_sparse_matrices_must_chain() -> None:

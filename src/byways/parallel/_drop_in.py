@@ -102,6 +102,7 @@ class DropIn(nn.RNNBase):
             return self._packed(input, hx, lengths)
         strategy = self._choose(input, lengths)
         if strategy == "torch" and lengths is None and self._sizes(input)[0]:
+            refuse_non_finite("input", self._time_first(input)[0])
             self.last_info = (RecurrenceInfo("torch"),)
             return cast("tuple[Any, Any]", super().forward(input, hx))
         x_TBI, batched = self._time_first(input)
@@ -172,7 +173,7 @@ class DropIn(nn.RNNBase):
             solve = self._by_scan(strategy, n_B)
         else:
             solve = self._by_floor(n_B) if strategy == "floor" else self._by_shooting(n_B)
-        return run_layers(self, x_TBI, state, n_B, solve)
+        return run_layers(self, x_TBI, state, n_B, _in_float32(solve))
 
     def _choose(self, input: Tensor, lengths: object) -> str:
         """Name the strategy of this call, from its shapes and before any work."""
@@ -232,12 +233,8 @@ class DropIn(nn.RNNBase):
         kind = kind_of(self)
 
         def solve(x_TBG: Tensor, state: State, W: Tensor, b: Tensor | None) -> tuple[Tensor, State]:
-            dtype = x_TBG.dtype if x_TBG.dtype in FLOOR_DTYPES else torch.float32
             n = torch.full(x_TBG.shape[1:2], len(x_TBG)) if n_B is None else n_B
-            start = tuple(s.to(dtype) for s in state)
-            bias = None if b is None else b.to(dtype)
-            parts = floor_layer(kind, x_TBG.to(dtype), start, W.to(dtype), bias, n)
-            h, *cell = (part.to(x_TBG.dtype) for part in parts)
+            h, *cell = floor_layer(kind, x_TBG, state, W, b, n)
             self.last_info += (RecurrenceInfo("floor"),)
             return h, (h[-1], *cell)
 
@@ -273,6 +270,20 @@ class DropIn(nn.RNNBase):
             return states[0], tuple(s[-1] for s in states)
 
         return solve
+
+
+def _in_float32(solve: Solver) -> Solver:
+    """Let a solver compute half precision in float32."""
+
+    def solved(x_TBG: Tensor, state: State, W: Tensor, b: Tensor | None) -> tuple[Tensor, State]:
+        dtype = x_TBG.dtype
+        if dtype not in _HALF:
+            return solve(x_TBG, state, W, b)
+        start, bias = tuple(s.float() for s in state), None if b is None else b.float()
+        h, last = solve(x_TBG.float(), start, W.float(), bias)
+        return h.to(dtype), tuple(s.to(dtype) for s in last)
+
+    return solved
 
 
 def _copy(module: nn.RNNBase, cls: type[nn.RNNBase], **options: Any) -> nn.RNNBase:

@@ -16,6 +16,7 @@ from torch.nn.functional import logsigmoid, softplus
 from byways.core.errors import ShapeError
 from byways.parallel._checks import checked_lengths, refuse_non_finite
 from byways.parallel._diagonal import diagonal_recurrence
+from byways.parallel._scan_checks import in_kernel_precision
 
 __all__ = ["MinGRU", "MinLSTM"]
 
@@ -91,7 +92,8 @@ class _MinCell(nn.Module):
         start = x_TBI.new_zeros(sequences, self.hidden_size) if hx is None else hx
         if steps == 0:
             return input.new_zeros(*input.shape[:2], self.hidden_size), start
-        log_a, log_b, candidate = self._gated(self.projection(x_TBI))
+        gates, state = in_kernel_precision(self.projection(x_TBI), start)
+        log_a, log_b, candidate = self._gated(gates)
         running = None
         if lengths is not None:
             n = checked_lengths(lengths, steps, sequences, x_TBI.device)
@@ -99,7 +101,7 @@ class _MinCell(nn.Module):
             # After its end a sequence is held by a = 1, b = 0.
             log_a = log_a.masked_fill(~running, 0.0)
             log_b = log_b.masked_fill(~running, -1e4)  # a zero whose gradient is no NaN
-        h = self._solve(log_a, log_b, candidate, start)
+        h = self._solve(log_a, log_b, candidate, state).to(x_TBI.dtype)
         last = h[-1]
         h = h if running is None else h * running
         return (h.transpose(0, 1) if self.batch_first else h), last
@@ -126,7 +128,8 @@ class MinGRU(_MinCell):
     the states are summed as logarithms. That form is for comparison with published models: it is
     slower, and its error grows with T (about 3e-3 relative at T = 65,536 in float32, 1e-7 without).
 
-    Cost: O(T B H I) operations, deterministic; gradients of any order.
+    Cost: O(T B H I) operations, deterministic; gradients of any order. In half precision the gates
+    and the scan are float32.
 
     Args:
         input_size: Features of one step, I.
