@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from byways.core.domains import Polytope
+from byways.regions._homogeneous import homogenised
 from byways.regions._mending import mend
 from byways.regions._proof import Proof, domain_digest
 from byways.regions._rows import Rules
@@ -63,9 +64,13 @@ def certify(question: Question, words: NDArray[np.uint64], points: Array) -> Cer
         rationals for what floating point does not prove.
     """
     problem, rules = question.problem(), Rules(question.chain, question.domain)
-    tree = split_tree(problem, words, _scale(question))
+    seen = problem if rules.bounded else homogenised(question.chain)
+    tree = split_tree(seen, words, _scale(question))
     inside = _to_domain(rules, points, tree.leaves)
-    sides, leaves = (np.flatnonzero(~proven) for proven in verify(rules, tree, inside))
+    if rules.bounded:
+        sides, leaves = (np.flatnonzero(~proven) for proven in verify(rules, tree, inside))
+    else:  # rounded multipliers never cancel a gradient, and there is no bound on rounding
+        sides, leaves = np.arange(len(tree.start) - 1), np.arange(len(inside))
     if not sides.size and not leaves.size:
         nothing = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.str_)
         parts = tree.decision, tree.kept, tree.start, tree.row, tree.value, *nothing
@@ -108,6 +113,8 @@ def _scale(question: Question) -> Array:
 
 def _to_domain(rules: Rules, points: Array, order: NDArray[np.int64]) -> Array:
     """Turn engine coordinates into those of the domain's box, clipped to it, and put in order."""
+    if not rules.bounded:
+        return points[order]
     free = np.flatnonzero(rules.lower < rules.upper)
     lower, upper = rules.lower[free], rules.upper[free]
     result = np.empty((len(order), rules.lower.size))
@@ -128,6 +135,8 @@ def _from_domain(rules: Rules, points: list[Any]) -> Array:
     """Turn points of the domain's box into engine coordinates, rounded."""
     free = rules.lower < rules.upper
     given = np.array([[float(x) for x in point] for point in points]).reshape(-1, free.size)
+    if not rules.bounded:
+        return given
     result: Array = ((given - rules.lower) / np.where(free, rules.upper - rules.lower, 1.0))[
         :, free
     ]

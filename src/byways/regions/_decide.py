@@ -16,7 +16,7 @@ import numpy as np
 from byways.regions._rows import OPEN, ZERO, rational
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -29,6 +29,7 @@ __all__ = ["Decider", "Verdict"]
 
 _ONE = Fraction(1)
 _PATIENCE = 50  # pivots by the largest coefficient before Bland's rule, which cannot cycle
+_HEIGHT = -1  # the row ``t > 0``, beside the numbers of rows
 _LARGEST_DENOMINATOR = 10_000  # of ratios of multipliers that are tried first
 
 
@@ -45,27 +46,34 @@ class Decider:
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
         self._free = np.flatnonzero(rules.lower < rules.upper)
-        self._lower, self._upper = rational(rules.lower), rational(rules.upper)
+        # The whole space has no corner to start from, so its rows are written from the origin.
+        ends = (rules.lower, rules.upper) if rules.bounded else np.zeros((2, rules.lower.size))
+        self._lower, self._upper = map(rational, ends)
         self._rows_of_stage = lru_cache(maxsize=256)(self._compose)
 
     def decide(self, path: Path, guess: Mapping[int, float] | None = None) -> Verdict:
         """Decide a cell; ``guess`` are multipliers that nearly prove it empty.
 
         Cost: a rational simplex method on as many rows as the path has decisions, unless the guess,
-        or ratios of small numbers close to it, prove it.
+        ratios of small numbers close to it, or in the whole space the same rows, prove it.
         """
-        for multipliers in _near(guess or {}):
+        for multipliers in _near(guess or {}) if self._rules.bounded else ():
             if self._rules.empty_exactly(path, multipliers):
                 return Verdict(None, multipliers)
         rows = self.rows(path)
+        for multipliers in () if self._rules.bounded else _balanced(rows, guess or {}):
+            if self._cancels(path, rows, multipliers):
+                return Verdict(None, multipliers)
         varying = {}
         for i, row in rows.items():
             if row[1:].any():
                 varying[i] = row
             elif row[0] < 0 or (row[0] == 0 and not self._counts_as_below(path, i)):
                 return Verdict(None, {i: _ONE})
-        width = self._upper[self._free] - self._lower[self._free]
-        found = _maximise_least(varying, width)
+        if self._rules.bounded:
+            found = _maximise_least(varying, self._upper[self._free] - self._lower[self._free])
+        else:
+            found = _maximise_least_anywhere(varying, self._free.size)
         if isinstance(found, dict):
             return Verdict(None, found)
         point = self._lower.copy()
@@ -119,6 +127,16 @@ class Decider:
         rows[:, 0] += layer.bias
         return rows
 
+    def _cancels(
+        self, path: Path, rows: Mapping[int, Numbers], multipliers: Mapping[int, Fraction]
+    ) -> bool:
+        """Tell whether a sum of rows has no slope and proves a path empty."""
+        total = sum(value * rows[i] for i, value in multipliers.items())
+        if any(value < 0 for value in multipliers.values()) or total[1:].any():
+            return False
+        strict = (rows[i].any() or not self._counts_as_below(path, i) for i in multipliers)
+        return bool(total[0] < 0 or (total[0] == 0 and any(strict)))
+
     def _counts_as_below(self, path: Path, row: int) -> bool:
         """Tell whether zero is on the path's side of a row."""
         m = self._rules.domain_rows
@@ -133,6 +151,64 @@ def _near(guess: Mapping[int, float]) -> list[dict[int, Fraction]]:
     most = max(given.values())
     ratios = {i: (v / most).limit_denominator(_LARGEST_DENOMINATOR) for i, v in given.items()}
     return [given, {i: v for i, v in ratios.items() if v}]
+
+
+def _balanced(
+    rows: Mapping[int, Numbers], guess: Mapping[int, float]
+) -> Iterator[dict[int, Fraction]]:
+    """Give the multipliers of a guess as they have to be for the slopes to cancel, if they can.
+
+    Where more rows take part than there are slopes, the constants may have to cancel as well.
+    """
+    own, *others = guess or [_HEIGHT]
+    others.sort(key=lambda i: -guess[i])
+    for first in (1, 0) if guess else ():
+        columns = [rows[i][first:] for i in others]
+        solution = _solve(np.column_stack([*columns, -rows[own][first:]]))
+        if solution is not None:
+            chosen = zip(others, solution, strict=True)
+            yield {own: _ONE, **{i: value for i, value in chosen if value}}
+
+
+def _solve(system: Numbers) -> list[Fraction] | None:
+    """Solve ``A x = b`` for ``[A | b]`` in rationals; the last unknowns are 0 where they can be."""
+    pivots = list[int]()
+    for column in range(system.shape[1] - 1):
+        top = len(pivots)
+        found = np.flatnonzero(system[top:, column])
+        if not found.size:
+            continue
+        system[[top, top + found[0]]] = system[[top + found[0], top]]
+        system[top] /= system[top, column]
+        for i in np.flatnonzero(system[:, column]):
+            if i != top:
+                system[i] -= system[i, column] * system[top]
+        pivots.append(column)
+    if system[len(pivots) :, -1].any():
+        return None
+    solution = [ZERO] * (system.shape[1] - 1)
+    for column, value in zip(pivots, system[:, -1].tolist(), strict=False):
+        solution[column] = value
+    return solution
+
+
+def _maximise_least_anywhere(rows: Mapping[int, Numbers], d: int) -> Numbers | dict[int, Fraction]:
+    """Do what ``_maximise_least`` does, in all of R^d.
+
+    With ``x = y / t`` rows are homogeneous, so that they are positive somewhere if they are in the
+    box ``|y| <= 1, 0 <= t <= 1``, coordinates of which are ``y + 1`` and t. At an optimum at most 0
+    the multipliers cancel the slopes: else the sum, which is 0 at the origin, would be positive
+    nearby.
+    """
+    cone = {
+        i: np.array([-row[1:].sum(), *row[1:], row[0]], dtype=object) for i, row in rows.items()
+    }
+    cone[_HEIGHT] = rational([0] * (d + 1) + [1])
+    found = _maximise_least(cone, rational([2] * d + [1]))
+    if isinstance(found, dict):
+        return {i: value for i, value in found.items() if i != _HEIGHT}
+    place: Numbers = (found[:d] - 1) / found[d]
+    return place
 
 
 def _maximise_least(rows: Mapping[int, Numbers], width: Numbers) -> Numbers | dict[int, Fraction]:

@@ -74,7 +74,7 @@ def enumerate_regions(
         exact: ``"float"`` as above; ``"certified"`` proves every decision, in rational
             arithmetic where floating point with error bounds does not: no decision is ambiguous
             then, ``report.proof()`` can be checked by others, and ``tolerance`` does not change
-            the list. For bounded domains, without limits.
+            the list. Without limits; all rational, and slow, in the whole space.
         tolerance: Distance, in units of the domain's sides, below which a decision is ambiguous.
         workers: Processes; None for all cores that this process may use.
         executor: Any ``concurrent.futures.Executor`` instead.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from byways.core.errors import ConversionError, DomainError
+from byways.core.errors import ConversionError
 from byways.core.files import read_npz, write_npz
 from byways.networks import as_chain
 from byways.regions._check import RefusedError, check
@@ -149,7 +149,7 @@ def check_proof(network: object, domain: object, proof: Proof | str | Path) -> P
 
     Args:
         network: As for ``enumerate_regions``.
-        domain: As for ``enumerate_regions``; bounded.
+        domain: As for ``enumerate_regions``.
         proof: What ``report.proof()`` gave, or the file that its ``save`` wrote.
 
     Returns:
@@ -159,7 +159,7 @@ def check_proof(network: object, domain: object, proof: Proof | str | Path) -> P
     Raises:
         TypeError: If ``proof`` is something else.
         ConversionError: If the file is no proof.
-        DomainError: If the domain does not fit the network or is unbounded.
+        DomainError: If the domain does not fit the network.
 
     Example:
         >>> import byways as bw
@@ -178,8 +178,6 @@ def check_proof(network: object, domain: object, proof: Proof | str | Path) -> P
         raise TypeError(f'"proof" was {proof!r}; give report.proof(), or the file that it saved')
     chain = as_chain(network)
     checked = as_domain(domain, chain.input_size)
-    if isinstance(checked, WholeSpace):
-        raise DomainError('"domain" is unbounded, and proofs are of bounded domains; give a Box')
     wanted = {"network": chain.digest(), "domain": domain_digest(checked)}
     for what, digest in wanted.items():
         if getattr(proof, what) != digest:
@@ -200,6 +198,8 @@ def _refused(chain: LayerChain, reason: str) -> ProofCheck:
 def domain_digest(domain: Domain) -> str:
     """Give a SHA-256 over the numbers of a domain."""
     hasher, box = hashlib.sha256(type(domain).__name__.encode()), getattr(domain, "box", domain)
+    if isinstance(domain, WholeSpace):
+        hasher.update(f"{domain.dim}".encode())
     ends, others = ("lower", "upper"), ("A", "b", "origin", "directions")
     parts = [(name, getattr(box, name, None)) for name in ends]
     parts += [(name, getattr(domain, name, None)) for name in others]

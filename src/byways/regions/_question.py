@@ -12,7 +12,6 @@ import numpy as np
 
 from byways.core.chain import LayerChain
 from byways.core.domains import Box, Polytope
-from byways.core.errors import DomainError
 from byways.core.files import read_npz, write_npz
 from byways.networks import as_chain
 from byways.regions._domains import Slice, WholeSpace, as_domain
@@ -73,11 +72,6 @@ class Question:
 
             solver = port(solver).name
         certified = exact == "certified"
-        if certified and isinstance(checked, WholeSpace):
-            raise DomainError(
-                'exact="certified" was given for all of R^d, and certificates are of bounded '
-                'domains; give a Box that is large enough, or use exact="float"'
-            )
         witnesses = certified or "witness" in (keep or ())
         listing = certified or keep is not None
         question = cls(chain, checked, chosen, solver, float(tolerance), witnesses, listing, exact)

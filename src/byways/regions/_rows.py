@@ -51,12 +51,13 @@ class Rules:
     """
 
     def __init__(self, chain: LayerChain, domain: Any) -> None:
-        box = getattr(domain, "box", domain)
-        self.lower, self.upper = box.lower, box.upper
+        box, infinite = getattr(domain, "box", domain), np.full(domain.dim, np.inf)
+        self.lower, self.upper = getattr(box, "lower", -infinite), getattr(box, "upper", infinite)
+        self.bounded = bool(np.isfinite(self.upper).all())
         layers = [Rows.of(item) for item in chain.layers[: max(chain.hidden, default=-1) + 1]]
         if hasattr(domain, "directions"):  # of a slice, whose coordinates are the box's
             layers.insert(0, Rows.embedding(domain.directions, domain.origin))
-        normals = getattr(domain, "A", np.zeros((0, box.lower.size)))
+        normals = getattr(domain, "A", np.zeros((0, self.lower.size)))
         self.layers, self.domain = layers, (normals, getattr(domain, "b", np.zeros(0)))
         self.domain_rows = len(normals)
         self.decisions = sum(layer.decisions for layer in layers)
@@ -67,6 +68,8 @@ class Rules:
         if any(v < 0 or (i >= m and path[i - m] == OPEN) for i, v in used.items()):
             return False
         constant, gradient = self.combination(path, used)
+        if not self.bounded and gradient.any():
+            return False
         sides = zip(gradient, self.lower.tolist(), self.upper.tolist(), strict=True)
         top = constant + sum((g * Fraction(hi if g > 0 else lo) for g, lo, hi in sides if g), ZERO)
         if top != 0:
@@ -78,12 +81,10 @@ class Rules:
     def vanishes(self, path: Paths, decision: int) -> bool:
         """Tell whether the row of a decision is zero on the whole cell."""
         constant, gradient = self.combination(path, {self.domain_rows + decision: Fraction(1)})
+        if gradient[self.lower < self.upper].any():
+            return False
         sides = zip(gradient, self.lower.tolist(), self.upper.tolist(), strict=True)
-        value, varies = constant, False
-        for slope, low, high in sides:
-            value += slope * Fraction(low) if slope else 0
-            varies |= bool(slope) and low < high
-        return value == 0 and not varies
+        return constant == -sum((g * Fraction(low) for g, low, _ in sides if g), ZERO)
 
     def combination(
         self, path: Paths, multipliers: Mapping[int, Fraction]
