@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from byways.networks import generic_arrangement, generic_count
+from byways.networks import as_chain, generic_arrangement, generic_count
 from tests.cli.conftest import Run
 
 TENT_LAYERS = [2**k for k in range(1, 11)]
@@ -31,7 +31,8 @@ def test_the_keys_of_the_json_object_are_frozen(run: Run) -> None:
     assert sorted(found) == [
         "ambiguous", "complete", "digest", "domain", "earlier_tasks", "exact", "explored", "files",
         "format",
-        "layer_counts", "method", "network", "outcome", "ranks", "ranks_of", "rational", "regions",
+        "layer_counts", "maxima",
+        "method", "network", "outcome", "ranks", "ranks_of", "rational", "regions",
         "regions_per_second", "seconds", "solver", "task_seconds", "tolerance",
     ]  # fmt: skip
     assert sorted(found["network"]) == ["activations", "digest", "source", "widths"]
@@ -169,3 +170,17 @@ def test_proofs_that_cannot_be_had(run: Run, tmp_path: Path) -> None:
     assert run(*asked, "--proof", tmp_path / "proof.npz").code == 2
     assert run(*asked, "--exact", "certified", "--max-regions", "3").code == 2
     assert run(*asked, "--exact", "certified", "--whole-space").code == 2
+
+
+def test_states_of_a_maximum(run: Run, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    path = tmp_path / "pool.npz"
+    as_chain(torch.nn.MaxPool1d(4), (1, 4)).save(path)
+    found = run("count", str(path), "--whole-space", "--json").json
+    assert (found["regions"], found["maxima"]) == (4, "winners")
+    lines = run("count", str(path), "--whole-space", "--maxima", "matches").out.splitlines()
+    assert "regions     8" in lines
+    assert "maxima      regions of equal matches" in lines
+    refused = run("regions", str(path), "--box=0,1", "--exact", "certified")
+    assert refused.code == 2
+    assert "--maxima matches" in refused.err

@@ -22,6 +22,7 @@ from tests.cli.conftest import Run
 DOMAIN = ["--around", "--box", "--clip", "--eps", "--slice", "--vnnlib", "--whole-space"]
 QUESTION = [
     *(*DOMAIN, "--example", "--input-shape", "--method", "--solver", "--tolerance", "--exact"),
+    "--maxima",
 ]
 LIMITS = ["--max-regions", "--time-limit", "--workers", "--queue", "--scheduler"]
 FILES = ["--plot", "--points", "--save"]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ def cuts_of(normals: Any, biases: Any, given: tuple[int, ...] = ()) -> Cuts:
     lengths = np.linalg.norm(rows[:, 1:], axis=1)
     rows /= np.where(lengths > 0, lengths, 1.0)[:, None]
     no = np.zeros(len(rows), dtype=bool)
-    return Cuts(rows, no, no, np.array(given, dtype=np.uint8))
+    return Cuts(rows, no, no, np.array(given, dtype=np.uint8), {}, lambda bits: rows)
 
 
 def search_in(d: int, *, whole: bool = True) -> tuple[Cell, Search]:
@@ -126,7 +127,7 @@ def test_no_decisions_leave_the_parent_whole(enumeration: Enumeration) -> None:
 def test_a_higher_threshold_is_not_reached_below_a_lower_one(enumeration: Enumeration) -> None:
     # one unit x with thresholds 0.25, 0.5, 0.75: four segments, and no (0, 1, ..)
     cuts = cuts_of(np.ones((3, 1)), [-0.25, -0.5, -0.75])
-    cuts = Cuts(cuts.rows, np.array([False, True, True]), cuts.doubtful, cuts.given)
+    cuts = replace(cuts, follows=np.array([False, True, True]))
     found, search = cells(enumeration, cuts, whole=False)
     assert signs(found) == {(0, 0, 0), (1, 0, 0), (1, 1, 0), (1, 1, 1)}
     assert search.programs <= 4
@@ -198,7 +199,7 @@ class TestDoubt:
     @BOTH
     def test_a_constant_near_zero_is_counted(self, enumeration: Enumeration) -> None:
         cuts = cuts_of(np.zeros((1, 2)), [0.0])
-        doubtful = Cuts(cuts.rows, cuts.follows, np.array([True]), cuts.given)
+        doubtful = replace(cuts, doubtful=np.array([True]))
         found, search = cells(enumeration, doubtful)
         assert (signs(found), search.ambiguous) == ({(0,)}, 1)
 

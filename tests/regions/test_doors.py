@@ -27,7 +27,10 @@ from byways.regions import (
 )
 
 ROOT = Path(__file__).parents[2]
-QUESTION = {"method": "auto", "solver": "auto", "exact": "float", "tolerance": 1e-9}
+QUESTION = {
+    **{"method": "auto", "solver": "auto", "exact": "float", "maxima": "winners"},
+    "tolerance": 1e-9,
+}
 MANNER = {
     "workers": 1,
     "executor": None,

@@ -49,6 +49,7 @@ def ask(chain: LayerChain, domain: object, options: MethodOptions, *, listing: b
             method=options.method,
             solver=options.solver,
             exact=options.exact,
+            maxima=options.maxima,
             tolerance=options.tolerance,
             keep=("signs", "witness") if listing else None,
         )

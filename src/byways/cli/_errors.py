@@ -15,7 +15,7 @@ COMPLETE, ERROR, MISUSE, PARTIAL = range(4)
 
 _OPTIONS = (
     "max_regions", "time_limit", "run_dir", "input_shape", "tolerance", "workers", "method",
-    "solver", "eps", "clip", "queue", "lease", "idle",
+    "solver", "maxima", "exact", "eps", "clip", "queue", "lease", "idle",
 )  # fmt: skip
 _PHRASES = (
     (r"Box\.around\(x, eps\)", "--around FILE --eps E"),
@@ -23,7 +23,7 @@ _PHRASES = (
     (r"WholeSpace\(d\)", "--whole-space"),
     (r"None for all cores", '"all" for all cores'),
     (r", or None\b", ""),
-    (r'method="(\w+)"', r"--method \1"),
+    (r'\b(method|maxima)="(\w+)"', r"--\1 \2"),
     (r'"network"', "NETWORK"),
     (r'"(domain|points)"', r"the \1"),
     (r'"path"', "the file"),

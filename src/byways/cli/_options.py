@@ -153,6 +153,10 @@ class MethodOptions:
         Literal["float", "certified"],
         Parameter(help="certified: prove every decision, in rationals where needed."),
     ] = "float"
+    maxima: Annotated[
+        Literal["winners", "matches"],
+        Parameter(help="Of max-pooling: regions of equal winners, or of equal pairwise matches."),
+    ] = "winners"
     tolerance: Annotated[float, Parameter(help="Decisions closer to zero count as ambiguous.")] = (
         1e-9
     )

@@ -60,6 +60,7 @@ def regions(
         exact = None if how.exact == "float" else how.exact
         files: dict[str, object] = {"--plot": plot, "--points": points, "--save": save}
         files |= {"--run-dir": run_dir, "--proof": proof, "--exact": exact}
+        files["--maxima"] = None if how.maxima == "winners" else how.maxima
         return unsafe(found, domain, how, limits, workers, elsewhere, files, as_json=json)
     question = _compute.ask(found.chain, _inputs.read_domain(domain, found), how, listing=True)
     bounds, who = _compute.limits(limits), _compute.crew(workers, elsewhere, run_dir)

@@ -39,6 +39,7 @@ class Summary:
         ranks_of: Number of regions whose rank was computed.
         ambiguous: Ambiguous decisions.
         exact: "float" or "certified".
+        maxima: "winners" or "matches"; None if there is no maximum of more than two numbers.
         rational: Decisions that took rational arithmetic; None without certificates.
         outcome: How the run ended.
         explored: Share of the work that is done.
@@ -63,6 +64,7 @@ class Summary:
     ranks_of: int
     ambiguous: int
     exact: str
+    maxima: str | None
     rational: int | None
     outcome: Outcome
     explored: float
@@ -110,6 +112,7 @@ def summarize(
         ranks_of=sum((ranks or {}).values()),
         ambiguous=(found if report is None else report).ambiguous,
         exact=question.exact,
+        maxima=question.maxima if any(len(window) > 1 for window in chain.windows) else None,
         rational=None if report is None or report.certificate is None else report.rational,
         outcome=found.outcome,
         explored=found.explored,
@@ -127,8 +130,9 @@ def as_json(summary: Summary) -> dict[str, Any]:
     They are ``format`` ("byways.regions/1"), ``network`` (``source``, ``widths``, ``activations``,
     ``digest``), ``domain``, ``method``, ``solver`` (null but for lp), ``tolerance``, ``regions``,
     ``layer_counts``, ``ranks`` (rank as text -> regions, null for a count), ``ranks_of`` (regions
-    whose rank was computed), ``ambiguous``, ``exact`` (float or certified),
-    ``rational`` (decisions in rational arithmetic, null for float), ``outcome`` (COMPLETE,
+    whose rank was computed), ``ambiguous``, ``exact`` (float or certified), ``maxima`` (winners or
+    matches, null if there are none), ``rational`` (decisions in rational arithmetic, null for
+    float), ``outcome`` (COMPLETE,
     MAX_REGIONS, TIME_LIMIT or INTERRUPTED), ``complete``, ``explored``, ``seconds``,
     ``task_seconds``, ``earlier_tasks``, ``regions_per_second``, ``digest`` (null for a count),
     ``files`` (kind -> path).
@@ -152,6 +156,7 @@ def as_json(summary: Summary) -> dict[str, Any]:
         "ranks_of": summary.ranks_of,
         "ambiguous": summary.ambiguous,
         "exact": summary.exact,
+        "maxima": summary.maxima,
         "rational": summary.rational,
         "outcome": summary.outcome.name,
         "complete": summary.outcome.complete,

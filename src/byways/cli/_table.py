@@ -35,6 +35,8 @@ def _facts(summary: Summary) -> Iterator[str]:
     yield from _row(
         "regions", f"{summary.regions:,}{'' if summary.outcome.complete else ' so far'}"
     )
+    if summary.maxima is not None:
+        yield from _row("maxima", f"regions of equal {summary.maxima}")
     if summary.layer_counts:
         yield from _row("per layer", " -> ".join(f"{count:,}" for count in summary.layer_counts))
     yield from _rank_lines(summary)

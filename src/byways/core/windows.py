@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["winners", "with_winners"]
+__all__ = ["matches_of_winners", "settled", "winners", "with_winners"]
 
 
 def winners(bits: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
@@ -57,3 +58,53 @@ def with_winners(
         alone[list(window)] = False
     found = [winners(segments[..., list(window)])[..., None] for window in windows]
     return np.concatenate([segments[..., alone].astype(np.int64), *found], axis=-1)
+
+
+@lru_cache(maxsize=64)
+def matches_of_winners(k: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Give the segments of all matches for each winner, those in which it does not play being 0.
+
+    Args:
+        k: Number of entries of the window.
+
+    Returns:
+        Segments, shape ``(k, k - 1)``; and for each entry the last match that it has to win as the
+        second of two, -1 for entry 0, shape ``(k,)``. There it meets entry 0.
+
+    Example:
+        >>> segments, last = matches_of_winners(4)  # (0, 1), (2, 3), then the two that are left
+        >>> segments.tolist(), last.tolist()
+        ([[0, 0, 0], [1, 0, 0], [0, 0, 1], [0, 1, 1]], [-1, 0, 2, 2])
+    """
+    segments = np.zeros((k, k - 1), dtype=np.int64)
+    last = np.full(k, -1)
+    left = [[i] for i in range(k)]
+    played = 0
+    while len(left) > 1:
+        for second in left[1::2]:
+            segments[second, played], last[second] = 1, played
+            played += 1
+        left = [[i for part in left[at : at + 2] for i in part] for at in range(0, len(left), 2)]
+    segments.setflags(write=False)
+    last.setflags(write=False)
+    return segments, last
+
+
+def settled(
+    segments: NDArray[np.integer[Any]], windows: Sequence[Sequence[int]]
+) -> NDArray[np.integer[Any]]:
+    """Set the segments of matches in which a window's winner does not play to 0.
+
+    Args:
+        segments: Shape ``(..., units)``.
+        windows: For each window the units that are its matches.
+
+    Returns:
+        The same shape. Equal vectors have equal winners, and so one affine map.
+    """
+    result = segments.copy()
+    for window in windows:
+        places = list(window)
+        table = matches_of_winners(len(places) + 1)[0].astype(segments.dtype)
+        result[..., places] = table[winners(segments[..., places])]
+    return result

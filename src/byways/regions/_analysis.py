@@ -135,9 +135,7 @@ def adjacency(report: RegionReport) -> csr_array:
         bits = report.bits_of(slice(start, start + _REGIONS_AT_ONCE))
         facet, plain = facets(problem, bits, report.question.tolerance)
         region, decision = np.nonzero(facet & plain[:, None])
-        flipped = bits[region]
-        flipped[np.arange(len(region)), decision] ^= 1
-        other = find(pack(flipped), report.words)
+        other = find(pack(problem.across(bits[region], decision)), report.words)
         known = other >= 0
         pairs.append(np.column_stack([region[known] + start, other[known]]))
         special = np.union1d(np.flatnonzero(~plain), region[~known])

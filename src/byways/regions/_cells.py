@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -48,12 +48,16 @@ class Cuts:
         follows: Whether a decision is a further threshold of the unit before, shape ``(n,)``.
         doubtful: Whether a constant was taken for zero though it is not, shape ``(n,)``.
         given: The first decisions, taken for granted: only that side is searched.
+        ends: For each decision that begins a window of several where it ends.
+        within: Gives the rows, as above, if the layer's decisions are known.
     """
 
     rows: Array
     follows: NDArray[np.bool_]
     doubtful: NDArray[np.bool_]
     given: Bits
+    ends: Mapping[int, int]
+    within: Callable[[Bits], Array]
 
     def settled(self, k: int, bits: Bits) -> int | None:
         """Give the bit of decision ``k`` if it needs no program, else None."""
@@ -126,6 +130,8 @@ def incremental(parent: Cell, cuts: Cuts, search: Search) -> Iterator[Cell | Non
 def _children(node: Cell, cuts: Cuts, search: Search) -> list[Cell]:
     """Extend a node by one decision: no child (a dead end), one, or two."""
     k = len(node.bits)
+    if k in cuts.ends:
+        return _states(node, cuts, search, cuts.ends[k])
     forced = int(cuts.given[k]) if k < len(cuts.given) else None
     settled = cuts.settled(k, node.bits)
     if settled is not None:
@@ -147,6 +153,34 @@ def _children(node: Cell, cuts: Cuts, search: Search) -> list[Cell]:
             sides.append(Cell(_longer(node.bits, bit), rows, witness, node.mass))
     search.ambiguous += forced is None and doubts
     return [side._replace(mass=node.mass / len(sides)) for side in sides]
+
+
+def _states(node: Cell, cuts: Cuts, search: Search, end: int) -> list[Cell]:
+    """Extend a node by a window: a child for each entry that is the largest somewhere."""
+    k, found, doubts = len(node.bits), [], 0
+    given = cuts.given[k:end]
+    for winner in range(k - 1, end):  # the first stands for entry 0, for which no bit is set
+        bits = np.zeros(len(cuts.rows), dtype=np.uint8)
+        bits[k:end] = np.arange(k, end) == winner
+        if len(given) and (bits[k:end] != given).any():
+            continue
+        rows = cuts.within(bits)[k:end]
+        rows = np.where(bits[k:end, None] > 0, rows, -rows)
+        constant = ~rows[:, 1:].any(axis=1)
+        # At 0 an entry equals its rival on the whole cell: the first of two wins.
+        if (rows[constant, 0] < 0).any() or (
+            bits[k:end][constant] & (rows[constant, 0] == 0)
+        ).any():
+            continue
+        rows = np.concatenate([node.rows, rows[~constant]])
+        witness: Array | None = node.witness
+        if len(rows) and (rows[:, 0] + rows[:, 1:] @ node.witness).min() <= search.tolerance:
+            witness, doubtful = search.look(rows)
+            doubts += doubtful
+        if witness is not None:
+            found.append(Cell(np.concatenate([node.bits, bits[k:end]]), rows, witness, node.mass))
+    search.ambiguous += 0 if len(given) else doubts
+    return [child._replace(mass=node.mass / len(found)) for child in found]
 
 
 def _longer(bits: Bits, bit: int) -> Bits:

@@ -8,6 +8,7 @@ import numpy as np
 
 from byways.core.arrays import finite
 from byways.core.errors import ShapeError
+from byways.core.windows import settled
 from byways.networks import as_chain
 from byways.regions._bounds import refuse_if_astronomical
 from byways.regions._count import RegionCount
@@ -38,6 +39,7 @@ def enumerate_regions(
     method: str = "auto",
     solver: str = "auto",
     exact: str = "float",
+    maxima: str = "winners",
     tolerance: float = 1e-9,
     workers: int | None = 1,
     executor: Executor | None = None,
@@ -75,6 +77,10 @@ def enumerate_regions(
             arithmetic where floating point with error bounds does not: no decision is ambiguous
             then, ``report.proof()`` can be checked by others, and ``tolerance`` does not change
             the list. Without limits; all rational, and slow, in the whole space.
+        maxima: For max-pooling and maxout: with ``"winners"`` each maximum of several numbers has
+            as many states as numbers, and a region is where each has one winner; ``"matches"``
+            lists the finer regions of the tournament of ReLUs that computes it, on which losers
+            are compared as well, and of which certified lists are made.
         tolerance: Distance, in units of the domain's sides, below which a decision is ambiguous.
         workers: Processes; None for all cores that this process may use.
         executor: Any ``concurrent.futures.Executor`` instead.
@@ -121,6 +127,7 @@ def enumerate_regions(
         method=method,
         solver=solver,
         exact=exact,
+        maxima=maxima,
         tolerance=tolerance,
         keep=keep,
     )
@@ -137,6 +144,7 @@ def count_regions(
     method: str = "auto",
     solver: str = "auto",
     exact: str = "float",
+    maxima: str = "winners",
     tolerance: float = 1e-9,
     workers: int | None = 1,
     executor: Executor | None = None,
@@ -157,6 +165,7 @@ def count_regions(
         method: As for ``enumerate_regions``.
         solver: As for ``enumerate_regions``.
         exact: As for ``enumerate_regions``.
+        maxima: As for ``enumerate_regions``.
         tolerance: As for ``enumerate_regions``.
         workers: As for ``enumerate_regions``.
         executor: As for ``enumerate_regions``.
@@ -182,6 +191,7 @@ def count_regions(
         method=method,
         solver=solver,
         exact=exact,
+        maxima=maxima,
         tolerance=tolerance,
         keep=None,
     )
@@ -203,6 +213,7 @@ def iter_regions(
     method: str = "auto",
     solver: str = "auto",
     exact: str = "float",
+    maxima: str = "winners",
     tolerance: float = 1e-9,
     keep: tuple[str, ...] = ("signs", "witness"),
 ) -> Iterator[Region]:
@@ -217,6 +228,7 @@ def iter_regions(
         method: As for ``enumerate_regions``.
         solver: As for ``enumerate_regions``.
         exact: As for ``enumerate_regions``.
+        maxima: As for ``enumerate_regions``.
         tolerance: As for ``enumerate_regions``.
         keep: As for ``enumerate_regions``.
 
@@ -239,6 +251,7 @@ def iter_regions(
         method=method,
         solver=solver,
         exact=exact,
+        maxima=maxima,
         tolerance=tolerance,
         keep=keep,
     )
@@ -258,7 +271,8 @@ def region_at(network: object, x: ArrayLike) -> Region:
         x: An input, shape ``(n_0,)``.
 
     Returns:
-        Its region, with ``x`` as witness. On a boundary the lower segment counts.
+        Its region, with ``x`` as witness. On a boundary the lower segment counts; matches of a
+        maximum in which the winner does not play have segment 0.
 
     Raises:
         ShapeError: If ``x`` is not one input of the network.
@@ -272,7 +286,8 @@ def region_at(network: object, x: ArrayLike) -> Region:
     point = finite(x, "x")
     if point.shape != (chain.input_size,):
         raise ShapeError(f'"x" has shape {point.shape}; the network takes ({chain.input_size},)')
-    return Region(chain, chain.segments(point).astype(np.uint8), point)
+    segments = settled(chain.segments(point), chain.windows)
+    return Region(chain, segments.astype(np.uint8), point)
 
 
 def _answer(question: Question, limits: Limits, manner: Manner) -> Answer:

@@ -143,12 +143,14 @@ class LayerwiseWalk:
             follows=(np.diff(stage.unit, prepend=-1) == 0)[:count],
             doubtful=(~scaled.any(axis=1) & (level != 0.0))[:count],
             given=self._order.prefix[start : start + count],
+            ends=dict(stage.windows),
+            within=lambda bits: self._problem.decision_rows(stage, rows, size, bits),
         )
 
     def _suits(self, cuts: Cuts, stage: Stage) -> bool:
         """Tell whether to try all sign vectors of the first stage."""
         count = len(cuts.rows)
-        whole = count == len(stage.unit) and not len(self._order.prefix)
+        whole = count == len(stage.unit) and not len(self._order.prefix) and not stage.windows
         return whole and count <= min(self._problem.dim, _MOST_EXHAUSTIVE)
 
     def _inside(self, leaf: Cell) -> Array:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numba import njit
 
+from byways.core.compiled import compiled
 from byways.regions._net import Net
 from byways.regions._problem import NEGLIGIBLE
 from byways.regions._sums import add_units, begin_sums, first_rows, survey, wider
@@ -96,6 +97,7 @@ def outlines(
         maps=np.empty(3 * int(net.unit_start[-1])),
         units=np.arange(net.unit_start[-1]),
         scratch=np.empty((2, widest)),
+        window=problem.windows,
     )
     path.corners[0, :k], path.corners[0, room : room + k], path.edges[0, :k] = *corners.T, edges
     if stages:
@@ -124,6 +126,7 @@ class Path(NamedTuple):
     maps: Array
     units: Ints
     scratch: Array
+    window: Ints
 
 
 def domain_outline(net: Net, tolerance: float) -> tuple[Array, Ints]:
@@ -187,6 +190,22 @@ def _agreement(net, words, cell):
     return net.decision_start.size - 1
 
 
+@compiled
+def _bit(word, d):
+    return (word[d >> 6] >> np.uint64(63 - (d & 63))) & np.uint64(1)
+
+
+@compiled
+def _winner(start, end, word):
+    """Give the decision of a window that was answered with 1, or -1; -1 too for one on its own."""
+    if end - start > 1:
+        for d in range(start, end):
+            if _bit(word, d):
+                return d
+    return -1
+
+
+# sizes: kernel, one pass over the decisions of a stage that shares a dozen numbers
 @njit(cache=True, nogil=True, error_model="numpy")
 def _replay_stage(net, path, word, stage, end, tolerance):
     """Cut the outline on which a stage begins; prepare the next stage."""
@@ -205,15 +224,22 @@ def _replay_stage(net, path, word, stage, end, tolerance):
     )  # fmt: skip
     for d in range(net.decision_start[stage], min(net.decision_start[stage + 1], end)):
         u, threshold = net.unit[d] - first, net.threshold[d]
-        gradient = np.hypot(rows[width + u], rows[2 * width + u])
-        if abs(middle[u] - threshold) > reach[u] or gradient <= doubt * net.weight_size[first + u]:
+        level, along, across = rows[u] - threshold, rows[width + u], rows[2 * width + u]
+        least, noise = abs(middle[u] - threshold) - reach[u], doubt * net.weight_size[first + u]
+        winner = _winner(path.window[d, 0], path.window[d, 1], word)
+        if winner >= 0 and winner != d:
+            v, least = net.unit[winner] - first, -1.0
+            level, along, across = (
+                level - rows[v],
+                along - rows[width + v],
+                across - rows[2 * width + v],
+            )
+            noise += doubt * net.weight_size[first + v]
+        gradient = np.hypot(along, across)
+        if least > 0.0 or gradient <= noise:
             continue
-        bit = (word[d >> 6] >> np.uint64(63 - (d & 63))) & np.uint64(1)
-        sign = (1.0 if bit else -1.0) / gradient
-        k = clip(
-            corners, edges, k, rows[u] - threshold, rows[width + u], rows[2 * width + u], sign, d,
-            tolerance,
-        )  # fmt: skip
+        sign = (1.0 if _bit(word, d) else -1.0) / gradient
+        k = clip(corners, edges, k, level, along, across, sign, d, tolerance)
     path.counts[stage + 1] = k
     if net.decision_start[stage + 1] < end:
         after = net.unit_start[stage + 2]

@@ -5,11 +5,16 @@ space is free. An affine function of ``s`` is a *row* ``(constant, coefficients)
 ``d + 1``. A unit with k breakpoints asks k *decisions* "is z above t_i?"; each is one bit and one
 hyperplane, so engines know nothing of segments. Linear layers without breakpoints are folded into
 the stage that follows them.
+
+Decisions of a *window*, a maximum of several numbers, are made together: decision j asks "is entry
+j the largest?", at most one is answered with 1, and "none" is a state of its own. A window of k + 1
+entries has k decisions and so k hyperplanes in each state, but other ones in each.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,12 +23,14 @@ from byways.core.affine import Affine
 from byways.core.domains import Box, Polytope
 from byways.core.errors import DomainError
 from byways.regions._domains import Slice, WholeSpace
+from byways.regions._maxima import collapsed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from byways.core.chain import Layer, LayerChain
     from byways.regions._domains import Domain
+    from byways.regions._maxima import Maxima
 
     Array = NDArray[np.float64]
     Bits = NDArray[np.uint8]
@@ -42,6 +49,7 @@ class Stage:
     ``slopes`` and ``intercepts`` have shape ``(units, pieces)``; a unit with fewer pieces than
     others repeats its last. The first ``decided`` units have decisions, in the order of the layer;
     behind them come those that are linear, such as units that carry a value past the layer.
+    ``windows`` are the ranges of more than one decision that are made together.
     """
 
     weight: Array
@@ -51,6 +59,7 @@ class Stage:
     slopes: Array
     intercepts: Array
     decided: int
+    windows: tuple[tuple[int, int], ...] = ()
 
     @classmethod
     def of(cls, weight: Array, bias: Array, layer: Layer) -> tuple[Stage, NDArray[np.intp]]:
@@ -101,23 +110,33 @@ class Problem:
 
     ``free`` marks coordinates without bounds; ``domain_rows`` are further constraints
     ``row . (1, s) >= 0``, scaled to unit gradient; ``embed`` maps engine coordinates to inputs.
+    ``maxima`` tells how segments of windows are those of the network, None if it has none.
     """
 
     stages: tuple[Stage, ...]
     free: NDArray[np.bool_]
     domain_rows: Array
     embed: Affine
+    maxima: Maxima | None = None
 
     @classmethod
-    def of(cls, chain: LayerChain, domain: Domain) -> Problem:
-        """Restate a checked chain and domain."""
+    def of(cls, chain: LayerChain, domain: Domain, *, winners: bool = False) -> Problem:
+        """Restate a checked chain and domain.
+
+        Args:
+            chain: The network.
+            domain: Where to look.
+            winners: Whether a window of a max-pooling has a state per entry, instead of a decision
+                per match of its tournament.
+        """
         embed, free = _coordinates(domain)
         rows = np.zeros((0, len(free) + 1))
         if isinstance(domain, Polytope):
             normals = -domain.A @ embed.weight
             rows = np.column_stack([domain.b - domain.A @ embed.bias, normals])
             rows = rows / np.maximum(np.linalg.norm(normals, axis=1), 1e-300)[:, None]
-        return cls(_stages(chain), free, rows, embed)
+        maxima = collapsed(chain) if winners else None
+        return cls(_stages(chain, maxima), free, rows, embed, maxima)
 
     @property
     def dim(self) -> int:
@@ -133,6 +152,35 @@ class Problem:
     def ends(self) -> NDArray[np.int64]:
         """For each stage the number of decisions up to its end."""
         return np.cumsum([len(stage.unit) for stage in self.stages], dtype=np.int64)
+
+    @cached_property
+    def windows(self) -> NDArray[np.int64]:
+        """For each decision where those begin and end that are made with it, ``(decisions, 2)``."""
+        start = np.arange(self.decisions, dtype=np.int64)
+        result = np.stack([start, start + 1], axis=1)
+        for start, stage in zip([0, *self.ends], self.stages, strict=False):
+            for first, end in stage.windows:
+                result[start + first : start + end] = start + first, start + end
+        return result
+
+    @property
+    def contested(self) -> bool:
+        """Whether some window has more than two states."""
+        return any(stage.windows for stage in self.stages)
+
+    def across(self, bits: Bits, decision: NDArray[np.integer]) -> Bits:
+        """Give the cells behind a hyperplane of each cell: another state of the decision's window.
+
+        Args:
+            bits: Decision bits of cells, shape ``(n, decisions)``.
+            decision: One decision for each, shape ``(n,)``.
+        """
+        result, rows = bits.copy(), np.arange(len(bits))
+        inside = np.arange(bits.shape[1])
+        window = self.windows[decision]
+        result[(inside >= window[:, :1]) & (inside < window[:, 1:])] = 0
+        result[rows, decision] = 1 - bits[rows, decision]
+        return result
 
     def inputs(self) -> Array:
         """Give the rows of the network's inputs as functions of ``s``, shape ``(n_0, d + 1)``."""
@@ -174,22 +222,35 @@ class Problem:
             values = stage.outputs(rows, part)
         return result
 
-    def decision_rows(self, stage: Stage, rows: Array, size: float) -> Array:
+    def decision_rows(
+        self, stage: Stage, rows: Array, size: float, bits: Bits | None = None
+    ) -> Array:
         """Turn rows of pre-activations into rows of decisions, scaled to unit gradient.
 
-        A unit that is constant on the cell gets the row ``(+1 | 0 | -1, 0, ..)``.
+        A unit that is constant on the cell gets the row ``(+1 | 0 | -1, 0, ..)``. In a window an
+        entry's rival is entry 0, or once the bits are known the winner; of two that are equal on
+        the whole cell the first wins.
 
         Args:
             stage: The stage.
             rows: Pre-activations as rows, shape ``(units, d + 1)``.
             size: Largest entry of the rows of the stage's inputs, the yardstick for rounding.
+            bits: The stage's decisions, where they are known.
         """
         result = rows[stage.unit].copy()
         result[:, 0] -= stage.threshold
-        gradient = np.linalg.norm(result[:, 1:], axis=1)
         noise = NEGLIGIBLE * size * np.abs(stage.weight).sum(axis=1)[stage.unit]
+        equal = np.zeros(len(result))
+        for first, end in stage.windows:
+            known = np.zeros(0) if bits is None else bits[first:end]
+            for winner in first + np.flatnonzero(known):
+                others = np.delete(np.arange(first, end), winner - first)
+                result[others] -= result[winner]
+                noise[others] += noise[winner]
+                equal[first:winner] = 1.0
+        gradient = np.linalg.norm(result[:, 1:], axis=1)
         constant = gradient <= noise
-        level = np.where(np.abs(result[:, 0]) <= noise, 0.0, np.sign(result[:, 0]))
+        level = np.where(np.abs(result[:, 0]) <= noise, equal, np.sign(result[:, 0]))
         result /= np.where(constant, 1.0, gradient)[:, None]
         result[constant] = 0.0
         result[constant, 0] = level[constant]
@@ -204,7 +265,8 @@ class Problem:
         for stage, rows in zip(self.stages, self.unit_rows(bits), strict=True):
             part = bits[used : used + len(stage.unit)]
             used += len(stage.unit)
-            decided = self.decision_rows(stage, rows, float(np.abs(values).max(initial=0.0)))
+            size = float(np.abs(values).max(initial=0.0))
+            decided = self.decision_rows(stage, rows, size, part)
             result.append(np.where(part[:, None] > 0, decided, -decided))
             values = stage.outputs(rows, part)
         return np.concatenate(result)
@@ -217,10 +279,13 @@ class Problem:
             for stage, part in zip(self.stages, parts, strict=True)
         ]
         empty = np.zeros((*bits.shape[:-1], 0), dtype=np.uint8)
-        return np.concatenate([empty, *found], axis=-1).astype(np.uint8)
+        joined = np.concatenate([empty, *found], axis=-1).astype(np.uint8)
+        return joined if self.maxima is None else self.maxima.expanded(joined).astype(np.uint8)
 
     def bits(self, segments: NDArray[np.integer]) -> Bits:
         """Turn segments ``(..., units)`` into decision bits ``(..., decisions)``."""
+        if self.maxima is not None:
+            segments = self.maxima.contracted(segments)
         parts, used = [np.zeros((*segments.shape[:-1], 0), dtype=np.uint8)], 0
         for stage in self.stages:
             part = segments[..., used : used + stage.decided]
@@ -244,13 +309,15 @@ def _coordinates(domain: Domain) -> tuple[Affine, NDArray[np.bool_]]:
     return embed, np.zeros(axes.size, dtype=np.bool_)
 
 
-def _stages(chain: LayerChain) -> tuple[Stage, ...]:
+def _stages(chain: LayerChain, maxima: Maxima | None) -> tuple[Stage, ...]:
+    """Lay out the layers, each with those before it that have no breakpoints."""
     stages, pending = [], Affine.identity(chain.input_size)
-    for layer in chain.layers:
+    windows = {} if maxima is None else maxima.by_layer()
+    for i, layer in enumerate(chain.layers if maxima is None else maxima.chain.layers):
         pending = pending.then(Affine(layer.map.to_dense(), layer.bias))
         if layer.decided.size:
             stage, order = Stage.of(pending.weight, pending.bias, layer)
-            stages.append(stage)
+            stages.append(replace(stage, windows=windows.get(i, ())))
             pending = Affine(np.eye(layer.width)[np.argsort(order)], np.zeros(layer.width))
         else:
             slopes, intercepts = (table[:, 0] for table in layer.pieces())

@@ -33,13 +33,17 @@ _FORMAT = "byways.regions.Question/1"
 _METHODS = ("auto", "lp", "simplex", "vertices", "wide")
 _KEEP = ("signs", "witness")
 _EXACT = ("float", "certified")
+_MAXIMA = ("winners", "matches")
 _FEW = 4  # sides of a box that are written out
 _CORNERS_PAY = 5  # coordinates; with more of them a dictionary is smaller than a list of corners
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Question:
-    """A network, a domain and how its regions shall be found."""
+    """A network, a domain and how its regions shall be found.
+
+    ``maxima`` is "winners" only where that makes a difference.
+    """
 
     chain: LayerChain
     domain: Domain
@@ -49,6 +53,7 @@ class Question:
     witnesses: bool
     listing: bool = True
     exact: str = "float"
+    maxima: str = "matches"
 
     @classmethod
     def ask(
@@ -61,6 +66,7 @@ class Question:
         exact: str,
         tolerance: float,
         keep: tuple[str, ...] | None,
+        maxima: str = "winners",
     ) -> Question:
         """Check the arguments that every public function shares; ``keep`` None asks for counts."""
         chain = as_chain(network)
@@ -74,12 +80,20 @@ class Question:
         certified = exact == "certified"
         witnesses = certified or "witness" in (keep or ())
         listing = certified or keep is not None
-        question = cls(chain, checked, chosen, solver, float(tolerance), witnesses, listing, exact)
+        options = (chosen, solver, float(tolerance), witnesses, listing, exact)
+        question = cls(chain, checked, *options, _states(chain, maxima, exact))
         question.problem().require_interior(float(tolerance))
         return question._suited(method)
 
     def _suited(self, method: str) -> Question:
         """Refuse "wide" where it does not fit, and take it unasked where it pays."""
+        if self.problem().contested:
+            if method == "wide":
+                raise ValueError(
+                    "\"method\" was 'wide', which knows no windows with several states; use "
+                    'method="simplex", or maxima="matches"'
+                )
+            return replace(self, method="simplex") if method == "auto" else self
         if method not in ("auto", "wide") or (method == "auto" and self.method != "simplex"):
             return self
         from byways.regions._wide_space import misfit, pays
@@ -97,7 +111,7 @@ class Question:
     @lru_cache(maxsize=8)  # noqa: B019  a question compares by identity; eight are kept
     def problem(self) -> Problem:
         """Restate the question in engine coordinates."""
-        return Problem.of(self.chain, self.domain)
+        return Problem.of(self.chain, self.domain, winners=self.maxima == "winners")
 
     def walk(self, problem: Problem, prefix: NDArray[np.uint8], stop: int | None = None) -> Walk:
         """Start the chosen engine on a subtree."""
@@ -125,7 +139,8 @@ class Question:
 
     def parameters(self) -> dict[str, Any]:
         """Give what makes this question another one than the next, the network apart."""
-        return {
+        states = {"maxima": self.maxima} if self.maxima == "winners" else {}
+        return states | {
             "network": self.chain.digest(),
             "domain": describe(self.domain),
             "method": self.method,
@@ -248,6 +263,23 @@ def _choose_method(method: str, domain: Domain) -> str:
             'Use method="simplex", or a Slice with two directions'
         )
     return method
+
+
+def _states(chain: LayerChain, maxima: str, exact: str) -> str:
+    """Check what the states of a maximum shall be, and tell whether it matters."""
+    if maxima not in _MAXIMA:
+        raise ValueError(
+            f'"maxima" was {maxima!r}; it is "winners" (regions on which each maximum has one '
+            'winner) or "matches" (those of the tournament of ReLUs that computes it)'
+        )
+    if all(len(window) < 2 for window in chain.windows):
+        return "matches"
+    if exact == "certified" and maxima == "winners":
+        raise ValueError(
+            "\"exact\" was 'certified' for a network with maxima of more than two numbers; what is "
+            'proven are the regions of their tournaments, so give maxima="matches" as well'
+        )
+    return maxima
 
 
 def _check_options(exact: str, tolerance: object, keep: object) -> None:

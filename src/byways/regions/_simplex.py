@@ -7,6 +7,9 @@ other side is, if and only if the row's minimum over the closed cell is negative
 of the primal simplex method from a feasible vertex, left as soon as the row falls below zero.
 Where the row vanishes at the vertex neither side is free, and both are searched.
 
+A window of several decisions, a maximum of several numbers, is one step: for each entry a copy of
+the dictionary is taken to where that entry is at least all others, one rival after another.
+
 All of R^d needs no box: free coordinates enter the basis and stay there, and a side that is reached
 along an endless edge is alive.
 """
@@ -29,6 +32,7 @@ from byways.regions._dictionary import (
 from byways.regions._engine import Batch, Subtree, given_away
 from byways.regions._interior import interior_point
 from byways.regions._net import Net, enter_stage, stage_rows
+from byways.regions._problem import NEGLIGIBLE
 from byways.regions._signs import words_for
 from byways.regions._tree import (
     AGE,
@@ -125,7 +129,8 @@ class SimplexWalk:
         for slot in going:
             prefix = tree.bits[m : tree.frame[slot, LEVEL]].copy()  # the path leads past its root
             if slot != current:
-                prefix[-1] = tree.frame[slot, BIT]
+                begin, end = tree.window[tree.frame[slot, LEVEL] - 1] - m
+                prefix[begin:end] = np.arange(1, end - begin + 1) == tree.frame[slot, BIT]
             rest.append(Subtree(prefix, float(tree.mass[slot])))
             tree.counts[:] += self._net.decision_start[1:] == len(prefix)
         drop_oldest(cursor, tree.stack, len(going))
@@ -140,10 +145,13 @@ def _advance(net, tree, words, points, leaves, work, tolerance):
     t, basic, nonbasic, flipped, frame = tree.t, tree.basic, tree.nonbasic, tree.flipped, tree.frame
     mass, stack, cursor, bits, rows = tree.mass, tree.stack, tree.cursor, tree.bits, tree.rows
     free, follows, section_end, m = net.free, net.follows, net.section_end, net.domain_rows.shape[0]
-    settled, reach, found = tree.settled, tree.reach, 0
+    settled, reach, contest, found = tree.settled, tree.reach, tree.contest, 0
     while found < leaves and cursor[NODES] + cursor[PIVOTS] < work:
-        if cursor[CURRENT] < 0 and not _take_pending(cursor, stack, frame, bits):
-            break
+        if cursor[CURRENT] < 0:
+            if not _take_pending(cursor, stack, frame, bits):
+                break
+            if contest[0] < contest[contest.size - 1]:
+                _recall(net, tree, cursor[CURRENT])
         slot = cursor[CURRENT]
         level, n, before = frame[slot, LEVEL], frame[slot, SIZE], cursor[PIVOTS]
         if level >= m and (level == m or section_end[level - 1] == level):
@@ -167,13 +175,18 @@ def _advance(net, tree, words, points, leaves, work, tolerance):
             found += 1
             _leave(cursor, stack, tree.explored, mass[slot], slot)
         elif level < cursor[FORCED]:
+            if contest[level] == level:
+                meet(net, tree, level)
             if not follow(free, tree, slot, level, tolerance):
                 _leave(cursor, stack, tree.explored, mass[slot], slot)
         else:
             if frame[slot, AGE] > _OLD:
                 n = rebuild(t, basic, nonbasic, flipped, slot, n, free, rows, bits)
                 frame[slot, SIZE], frame[slot, AGE] = n, 0
-            end = min(section_end[level], cursor[STOP])
+            if contest[level] == level:
+                _contend(net, tree, slot, level, tolerance)
+                continue
+            end = min(section_end[level], cursor[STOP], contest[level])
             # fmt: off
             k, column = _pass_by(
                 t, basic, nonbasic, flipped, slot, n, free, rows, reach, follows, settled, bits,
@@ -230,6 +243,7 @@ def arrive(net, tree, slot):
             tree.counts[stage] += 1
         if net.decision_start[stage] == level - m and level < cursor[STOP]:
             size = enter_stage(net, stage, tree.bits[m:], tree.maps)
+            tree.sizes[stage] = size
             doubts = stage_rows(net, stage, size, tree.maps, tree.rows[m:])
             _measure(tree.rows, tree.reach, level, net.section_end[level])
             if level >= cursor[FORCED]:  # else whoever gave the prefix has counted them
@@ -244,6 +258,103 @@ def _measure(rows, reach, start, end):
         for c in range(1, rows.shape[1]):
             low, high = low + min(rows[k, c], 0.0), high + max(rows[k, c], 0.0)
         reach[0, k], reach[1, k] = -low, high
+
+
+@borrowing
+def meet(net, tree, start):
+    """Prepare the rows of a window whose winner is known from the bits."""
+    end, winner = tree.window[start, 1], start - 1
+    for k in range(start, end):
+        if tree.bits[k]:
+            winner = k
+    _crown(net, tree, start, end, winner)
+
+
+@borrowing
+def _recall(net, tree, slot):
+    """Make the winner that a dictionary has in its last window that of the path."""
+    last = tree.frame[slot, LEVEL] - 1
+    start, end = tree.window[last]
+    if end - start > 1:
+        _crown(net, tree, start, end, start - 1 + tree.frame[slot, BIT])
+
+
+@borrowing
+def _crown(net, tree, start, end, winner):
+    """Let an entry of a window be the largest: write bits and rows; ``start - 1`` means entry 0.
+
+    The row of a constraint is what is negative where its entry is less than the winner; that of the
+    winner is positive where it is more than entry 0. Of entries that are equal on the whole cell
+    the first wins.
+    """
+    m, maps, rows, stage = net.domain_rows.shape[0], tree.maps, tree.rows, 0
+    while net.decision_start[stage + 1] <= start - m:
+        stage += 1
+    doubt = NEGLIGIBLE * tree.sizes[stage]
+    for k in range(start, end):
+        tree.bits[k] = k == winner
+        unit, rival = net.unit[k - m], net.unit[max(winner - m, 0)]
+        contested = winner >= start and k != winner
+        noise = doubt * (net.weight_size[unit] + (net.weight_size[rival] if contested else 0.0))
+        gradient = 0.0
+        for c in range(rows.shape[1]):
+            rows[k, c] = maps[c, unit] - (maps[c, rival] if contested else 0.0)
+            gradient += rows[k, c] ** 2 if c else 0.0
+        gradient = np.sqrt(gradient)
+        level = rows[k, 0]
+        for c in range(rows.shape[1]):
+            rows[k, c] = rows[k, c] / gradient if gradient > noise else 0.0
+        if gradient <= noise and abs(level) > noise:
+            rows[k, 0] = 1.0 if level > 0 else -1.0
+        elif gradient <= noise and contested and k < winner:
+            rows[k, 0] = 1.0
+    _measure(rows, tree.reach, start, end)
+
+
+@borrowing
+def _contend(net, tree, slot, start, tolerance):
+    """Leave a dictionary for each entry of a window that is the largest somewhere in the cell."""
+    t, basic, nonbasic, flipped, frame = tree.t, tree.basic, tree.nonbasic, tree.flipped, tree.frame
+    cursor, stack, end, before = (
+        tree.cursor,
+        tree.stack,
+        tree.window[start, 1],
+        tree.cursor[PENDING],
+    )
+    for winner in range(end - 1, start - 2, -1):
+        if _has_lost(tree.settled, start, end, winner):
+            continue
+        cursor[NODES] += 1
+        cursor[SPARE] -= 1
+        other = stack[UNUSED, cursor[SPARE]]
+        copy_dictionary(t, basic, nonbasic, flipped, slot, other, frame[slot, SIZE])
+        for i in range(frame.shape[1]):
+            frame[other, i] = frame[slot, i]
+        _crown(net, tree, start, end, winner)
+        k = start
+        while k < end and follow(net.free, tree, other, k, tolerance):
+            k += 1
+        if k < end:
+            stack[UNUSED, cursor[SPARE]] = other
+            cursor[SPARE] += 1
+            continue
+        frame[other, SIZE] = prune(t, basic, nonbasic, other, frame[other, SIZE], net.free)
+        frame[other, BIT] = winner - start + 1
+        stack[TO_VISIT, cursor[PENDING]] = other
+        cursor[PENDING] += 1
+    children = cursor[PENDING] - before
+    for i in range(before, cursor[PENDING]):
+        tree.mass[stack[TO_VISIT, i]] = tree.mass[slot] / children
+    _leave(cursor, stack, tree.explored, 0.0 if children else tree.mass[slot], slot)
+
+
+@borrowing
+def _has_lost(settled, start, end, winner):
+    """Tell whether an entry of a window is known to be smaller than another on the whole stage."""
+    lost = winner >= start and settled[winner] == 0
+    for k in range(start, end):
+        lost |= winner < start and settled[k] == 1
+    return lost
 
 
 @borrowing

@@ -14,7 +14,7 @@ from byways.core.compiled import borrowing, borrowing_entry
 from byways.regions._dictionary import copy_dictionary, descend, express, pivot, ratio_test
 from byways.regions._engine import Order
 from byways.regions._net import Net
-from byways.regions._simplex import arrive, follow
+from byways.regions._simplex import arrive, follow, meet
 from byways.regions._tree import AGE, CURRENT, FORCED, LEVEL, PENDING, SIZE, STOP, plant
 
 if TYPE_CHECKING:
@@ -86,6 +86,8 @@ def _visit(net, tree, bits, tolerance):
         level = tree.frame[0, LEVEL]
         if level == m + bits.size:
             return True
+        if tree.contest[level] == level:
+            meet(net, tree, level)
         if not follow(net.free, tree, 0, level, tolerance):
             return False
 

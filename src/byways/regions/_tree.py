@@ -31,6 +31,7 @@ class Tree(NamedTuple):
     Constraints are numbered: first the ``m`` rows of the domain, then the decisions. The label of a
     constraint's slack is ``d`` plus its number. A dictionary's frame holds its number of rows, the
     number of its next constraint, the side it took of the one before, and the pivots behind it.
+    After a window of several decisions the side is the number of the entry that wins.
     """
 
     t: Array  # (slots + 1, d + 2, constraints + 2 or more), see _dictionary
@@ -48,6 +49,9 @@ class Tree(NamedTuple):
     counts: Ints  # completed cells per stage
     cursor: Ints
     explored: Array
+    window: Ints  # (constraints, 2): begin and end of those that are decided together
+    contest: Ints  # per constraint, and behind the last: where the next window of several begins
+    sizes: Array  # per stage: of the numbers that its rows were summed from
 
 
 def plant(problem: Problem, order: Order) -> Tree:
@@ -67,6 +71,7 @@ def plant(problem: Problem, order: Order) -> Tree:
     stack[UNUSED] = np.arange(slots - 1, -1, -1)
     nonbasic = np.empty((slots, d), dtype=np.int64)
     nonbasic[0] = np.arange(d)
+    window, contest = _windows(problem)
     # np.zeros commits memory only where it is written: deep slots cost nothing until reached.
     return Tree(
         t=np.zeros((slots + 1, d + 2, -(-(slots + 1) // ROWS_AT_ONCE) * ROWS_AT_ONCE)),
@@ -84,7 +89,21 @@ def plant(problem: Problem, order: Order) -> Tree:
         counts=np.zeros(len(problem.stages), dtype=np.int64),
         cursor=cursor,
         explored=np.zeros(1),
+        window=window,
+        contest=contest,
+        sizes=np.zeros(len(problem.stages)),
     )
+
+
+def _windows(problem: Problem) -> tuple[Ints, Ints]:
+    """Tell which constraints are decided together, and where the next several of them begin."""
+    m, end = len(problem.domain_rows), len(problem.domain_rows) + problem.decisions
+    alone = np.arange(m, dtype=np.int64)[:, None] + np.array([0, 1])
+    window = np.concatenate([alone, problem.windows + m])
+    several = window[window[:, 1] - window[:, 0] > 1, 0]
+    contest = np.full(end + 1, end + 1)
+    contest[several] = several
+    return window, np.minimum.accumulate(contest[::-1])[::-1].copy()
 
 
 def _reach(rows: Array) -> Array:

@@ -11,7 +11,7 @@ Every split succeeds, so the tree has no dead ends. The next stage's rows are su
 when a unit's segment is known its share is added, so that nothing is multiplied twice.
 
 Outside the plane cuts must meet no corner (see ``_cuts``). A cell where one does is handed over to
-method "simplex", with all that is below it.
+method "simplex", with all that is below it. So is a network with windows of several decisions.
 
 References:
     Rada and Cerny (2018), "A new algorithm for enumeration of cells of hyperplane arrangements".
@@ -115,7 +115,7 @@ class VerticesWalk:
         self.handed = 0
         ground = Ground.of(problem, order.tolerance)
         self._trail = planted(self._net, ground, order)
-        if not ground.simple:
+        if not ground.simple or problem.contested:
             self._trail.numbers[EXPLORED] = 0.0
             self._hand_over()
 

@@ -180,7 +180,7 @@ def _cut(question: Question, problem: Problem, task: Task) -> tuple[Walk, list[T
     while len(prefixes) < _TASKS_WANTED and stop < problem.decisions:
         if _out_of_time(deadline):
             return None
-        stop += 1
+        stop = int(problem.windows[stop, 1])
         walk, words = question.walk(problem, _prefix(task), stop), []
         while not walk.finished:
             words.append(walk.advance(_LEAVES_AT_ONCE, 10**6).words)
