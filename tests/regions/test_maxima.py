@@ -253,6 +253,21 @@ def test_the_same_answers_as_from_the_matches(deep: RegionReport) -> None:
         for report in (deep, fine)
     ]
     assert lengths[0] == pytest.approx(lengths[1])
+    assert sum(facet.area() for facet in deep.decision_facets()) == pytest.approx(lengths[1])
+
+
+def test_a_boundary_on_the_border_between_two_winners_is_given_once() -> None:
+    """Outputs max(0, x, y) and the same plus (x - y) / 2 tie on the diagonal of the square."""
+    weight = [[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, -1.0]]
+    layers = [
+        (weight, np.zeros(4), [(0, 1, 2), (3,)]),
+        ([[1.0, 0.0], [1.0, 0.5]], np.zeros(2), [(0,), (1,)]),
+    ]
+    report = enumerate_regions(as_chain(pools.Maxout(layers), (2,)), (-1, 1))
+    assert len(report) == 3
+    assert sum(facet.area() for facet in report.decision_facets()) == pytest.approx(8**0.5)
+    lengths = np.linalg.norm(np.diff(report.decision_boundary(), axis=1), axis=2)
+    assert lengths.sum() == pytest.approx(8**0.5)
 
 
 @pytest.mark.parametrize("kind", ["whole", "polytope", "slice"])

@@ -160,12 +160,14 @@ def _gives(
     """Tell whether it is this region that gives a piece on its border with another.
 
     That is the one on the positive side of the border's first decision, which both regions have in
-    common; but only the other can, if the outputs are the same function on the positive side.
+    common, or between winners of a window the one that comes last in the list; but only the other
+    can, if the outputs are the same function there.
     """
-    if report.bits_of(k)[decision]:
+    start, end = report.problem.windows[decision]
+    if end - start == 1 and report.bits_of(k)[decision]:
         return True
     other = _analysis.beyond(report, k, row, depth)
-    if other < 0:
+    if other < 0 or (end - start > 1 and k > other):
         return True
     values = _outputs(report, other)
     tie = next(tie for pair, tie, _ in _ties(values) if pair == outputs)
