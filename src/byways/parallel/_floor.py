@@ -10,6 +10,7 @@ Memory: RNN stores the states, GRU five and LSTM six numbers per unit and step.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
@@ -55,9 +56,11 @@ def floor_layer(
     return (cast("Tensor", _RNN.apply(x_TBG, *state, W, bias, n_B, kind == "relu")),)
 
 
-def _arrays(*tensors: Tensor) -> tuple[Any, ...]:
-    """Give contiguous NumPy views, copied only where a tensor is not contiguous."""
-    return tuple(tensor.detach().contiguous().numpy() for tensor in tensors)
+def _run(kernel: Callable[..., Any], *inputs: Any) -> None:
+    """Call a loop with NumPy views, copied only where a tensor is not contiguous."""
+    kernel(
+        *(one.detach().contiguous().numpy() if isinstance(one, Tensor) else one for one in inputs)
+    )
 
 
 def _weight_gradient(delta_TBG: Tensor, h0_BH: Tensor, h_TBH: Tensor) -> Tensor:
@@ -76,7 +79,7 @@ class _RNN(torch.autograd.Function):
         ctx: Any, x: Tensor, h0: Tensor, W: Tensor, b: Tensor, n: Tensor, relu: bool
     ) -> Tensor:
         out = torch.empty_like(x, memory_format=torch.contiguous_format)
-        _loops.rnn_forward(*_arrays(x, h0, W.T, b, n), relu, out.numpy())
+        _run(_loops.rnn_forward, x, h0, W.T, b, n, relu, out)
         ctx.save_for_backward(out, h0, W, n)
         ctx.relu = relu
         return out
@@ -86,9 +89,8 @@ class _RNN(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         out, h0, W, n = ctx.saved_tensors
         dx, dh0 = torch.empty_like(out), torch.empty_like(h0, memory_format=_CONTIGUOUS)
-        _loops.rnn_backward(
-            *_arrays(grad, out, W, n), ctx.relu, _TINY[out.dtype], dx.numpy(), dh0.numpy()
-        )
+        tiny = _TINY[out.dtype]
+        _run(_loops.rnn_backward, grad, out, W, n, ctx.relu, tiny, dx, dh0)
         return dx, dh0, _weight_gradient(dx, h0, out), dx.sum((0, 1)), None, None
 
 
@@ -99,7 +101,7 @@ class _GRU(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, h0: Tensor, W: Tensor, b: Tensor, n: Tensor) -> Tensor:
         T, B, _ = x.shape
         out, gates = x.new_empty(T, B, W.shape[1]), x.new_empty(T, B, 4 * W.shape[1])
-        _loops.gru_forward(*_arrays(x, h0, W.T, b, n), out.numpy(), gates.numpy())
+        _run(_loops.gru_forward, x, h0, W.T, b, n, out, gates)
         ctx.save_for_backward(out, h0, gates, W, n)
         return out
 
@@ -110,8 +112,8 @@ class _GRU(torch.autograd.Function):
         T, B, H = out.shape
         dx, dq = out.new_empty(T, B, 3 * H), torch.empty_like(out)
         dh0 = torch.empty_like(h0, memory_format=_CONTIGUOUS)
-        results = dx.numpy(), dq.numpy(), dh0.numpy()
-        _loops.gru_backward(*_arrays(grad, out, h0, gates, W, n), _TINY[out.dtype], *results)
+        tiny = _TINY[out.dtype]
+        _run(_loops.gru_backward, grad, out, h0, gates, W, n, tiny, dx, dq, dh0)
         # On the recurrent side q takes the place of n: r multiplies W_hn h + b_hn.
         parts = dx[..., : 2 * H], dq
         dW = torch.cat([_weight_gradient(part, h0, out) for part in parts])
@@ -129,8 +131,7 @@ class _LSTM(torch.autograd.Function):
         H = W.shape[1]
         out, cells = x.new_empty(T, B, H), x.new_empty(T, B, H)
         gates = x.new_empty(T, B, 4 * H)
-        results = out.numpy(), cells.numpy(), gates.numpy()
-        _loops.lstm_forward(*_arrays(x, h0, c0, W.T, b, n), *results)
+        _run(_loops.lstm_forward, x, h0, c0, W.T, b, n, out, cells, gates)
         ctx.save_for_backward(out, h0, c0, cells, gates, W, n)
         return out, cells[-1].clone()
 
@@ -141,6 +142,6 @@ class _LSTM(torch.autograd.Function):
         dx = torch.empty_like(gates)
         dh0 = torch.empty_like(h0, memory_format=_CONTIGUOUS)
         dc0 = grad_c.clone(memory_format=_CONTIGUOUS)
-        results = dx.numpy(), dh0.numpy(), dc0.numpy()
-        _loops.lstm_backward(*_arrays(grad, cells, c0, gates, W, n), _TINY[out.dtype], *results)
+        tiny = _TINY[out.dtype]
+        _run(_loops.lstm_backward, grad, cells, c0, gates, W, n, tiny, dx, dh0, dc0)
         return dx, dh0, dc0, _weight_gradient(dx, h0, out), dx.sum((0, 1)), None

@@ -13,11 +13,9 @@ comparisons of addresses rule out that its arrays overlap, so each loop writes o
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numba import njit
 
+from byways.core.compiled import fusing, fusing_entry
 from byways.parallel._vector_math import logistic, tanh
 
 __all__ = [
@@ -29,10 +27,8 @@ __all__ = [
     "rnn_forward",
 ]
 
-_compiled: Any = njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
 
-
-@_compiled
+@fusing
 def _add_product(z, v, M):
     """Add v M to z, four rows at a time: one store for four multiply-adds."""
     rows, columns = M.shape
@@ -48,7 +44,7 @@ def _add_product(z, v, M):
             z[j] += a * row_a[j]
 
 
-@_compiled
+@fusing
 def _add_flushed(d, carry, g, tiny):
     """Set d to carry + g, with values below ``tiny`` as 0; tell whether anything is left.
 
@@ -67,7 +63,7 @@ def _add_flushed(d, carry, g, tiny):
 
 
 # sizes: kernel, the loop over steps keeps its buffers
-@_compiled
+@fusing_entry
 def rnn_forward(x, h0, R, bias, lengths, relu, out):
     """h_t = tanh or relu of (x_t + b_hh + h_{t-1} R), R = W_hh^T; states go to ``out``."""
     T, B, H = x.shape
@@ -93,7 +89,7 @@ def rnn_forward(x, h0, R, bias, lengths, relu, out):
 
 
 # sizes: kernel, the loop over steps keeps its buffers
-@_compiled
+@fusing_entry
 def rnn_backward(grad, out, W, lengths, relu, tiny, grad_x, grad_h0):
     """Solve delta_{t-1} = W_hh^T (f'_t delta_t) + g_{t-1}; ``grad_x`` gets f'_t delta_t."""
     T, B, H = out.shape
@@ -122,7 +118,7 @@ def rnn_backward(grad, out, W, lengths, relu, tiny, grad_x, grad_h0):
 
 
 # sizes: kernel, the loop over steps keeps its buffers
-@_compiled
+@fusing_entry
 def gru_forward(x, h0, R, bias, lengths, out, gates):
     """One GRU layer in torch's form; ``gates`` gets r, z, n and q = W_hn h + b_hn.
 
@@ -155,7 +151,7 @@ def gru_forward(x, h0, R, bias, lengths, out, gates):
 
 
 # sizes: kernel, the loop over steps keeps its buffers
-@_compiled
+@fusing_entry
 def gru_backward(grad, out, h0, gates, W, lengths, tiny, grad_x, grad_q, grad_h0):
     """Solve the cotangent recurrence of :func:`gru_forward`.
 
@@ -202,7 +198,7 @@ def gru_backward(grad, out, h0, gates, W, lengths, tiny, grad_x, grad_q, grad_h0
 
 
 # sizes: kernel, the loop over steps keeps its buffers
-@_compiled
+@fusing_entry
 def lstm_forward(x, h0, c0, R, bias, lengths, out, cells, gates):
     """One LSTM layer in torch's form; ``cells`` gets c_t, ``gates`` i, f, g, o.
 
@@ -237,7 +233,7 @@ def lstm_forward(x, h0, c0, R, bias, lengths, out, cells, gates):
 
 
 # sizes: kernel, the loop over steps keeps its buffers
-@_compiled
+@fusing_entry
 def lstm_backward(grad, cells, c0, gates, W, lengths, tiny, grad_x, grad_h0, grad_c0):
     """Solve the cotangent recurrence of :func:`lstm_forward`.
 

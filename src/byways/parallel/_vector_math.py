@@ -12,16 +12,14 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic, overload
+
+from byways.core.compiled import fusing
 
 __all__ = ["logistic", "tanh"]
 
 _intrinsic: Any = intrinsic  # numba types its own decorator as a function of Python
-
-# Contraction to fused multiply-add, and nothing else: adding and subtracting _ROUND must survive.
-# Division as in NumPy: a test for zero with an exception behind it keeps a loop from vector code.
-_arithmetic: Any = njit(fastmath={"contract"}, error_model="numpy")
 
 
 @_intrinsic
@@ -42,8 +40,9 @@ def _bitcast(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     return builder.bitcast(arguments[0], context.get_value_type(signature.return_type))
 
 
-# Adding 1.5 * 2^(mantissa bits) rounds to an integer and leaves it in the low bits. ln(2) is split
-# into a part with trailing zeros and a rest, so that k * part is exact.
+# Adding 1.5 * 2^(mantissa bits) rounds to an integer and leaves it in the low bits, so fused
+# multiply-adds are all that the compiler may do. ln(2) is split into a part with trailing zeros and
+# a rest, so that k * part is exact.
 _LOG2E = math.log2(math.e)
 _ROUND_32, _ROUND_64 = np.float32(1.5 * 2**23), 1.5 * 2**52
 _LOG2E_32, _LOG2E_64 = np.float32(_LOG2E), _LOG2E
@@ -59,7 +58,7 @@ _TANH_LIMIT_64, _EXP_LIMIT_64 = 40.0, 708.0
 _BIAS_32, _SHIFT_32 = np.int32(127), np.int32(23)
 
 
-@_arithmetic
+@fusing
 def _exp_parts_32(y):
     """Give p and s with e^y = s (1 + p)."""
     shifted = y * _LOG2E_32 + _ROUND_32
@@ -71,7 +70,7 @@ def _exp_parts_32(y):
     return p * r * r + r, _float_of_bits(np.int32(exponent << _SHIFT_32))
 
 
-@_arithmetic
+@fusing
 def _exp_parts_64(y):
     """Give p and s with e^y = s (1 + p)."""
     shifted = y * _LOG2E_64 + _ROUND_64
@@ -82,7 +81,7 @@ def _exp_parts_64(y):
     return p * r * r + r, _float_of_bits((_bits(shifted) + 1023) << 52)
 
 
-@_arithmetic
+@fusing
 def _tanh_32(x):
     y = x + x
     y = _TANH_LIMIT_32 if y > _TANH_LIMIT_32 else y  # this way round NaN passes
@@ -92,7 +91,7 @@ def _tanh_32(x):
     return e / (e + _TWO_32)
 
 
-@_arithmetic
+@fusing
 def _tanh_64(x):
     y = x + x
     y = _TANH_LIMIT_64 if y > _TANH_LIMIT_64 else y
@@ -102,7 +101,7 @@ def _tanh_64(x):
     return e / (e + 2.0)
 
 
-@_arithmetic
+@fusing
 def _logistic_32(x):
     y = -x
     y = _EXP_LIMIT_32 if y > _EXP_LIMIT_32 else y
@@ -111,7 +110,7 @@ def _logistic_32(x):
     return _ONE_32 / (_ONE_32 + (s * p + s))
 
 
-@_arithmetic
+@fusing
 def _logistic_64(x):
     y = -x
     y = _EXP_LIMIT_64 if y > _EXP_LIMIT_64 else y
