@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from byways.sparse_inference import (
     simulate,
 )
 from byways.sparse_inference._finders import METHODS
+from byways.sparse_inference._simple_orders import even_source_blocked, source_blocked
 from tests.oracles import edges as oracle
 from tests.oracles.edges import fewest_ios, topological_orders
 from tests.sparse_inference.graphs import complete, graph_of, random_graph
@@ -87,6 +89,26 @@ def test_random_is_seeded_and_differs_by_seed() -> None:
     first, again, other = (order_edges(graph, "random", rng=k).permutation for k in (1, 1, 2))
     assert (first == again).all()
     assert (first != other).any()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("size", [1, 5, 1000])
+def test_blocks_of_sources_with_few_edges_first(name: str, size: int) -> None:
+    graph = NETWORKS[name]
+    edges = list(zip(graph.sources.tolist(), graph.targets.tolist(), strict=True))
+    plain, even = [], []
+    for level in range(1, graph.levels + 1):
+        here = [(u, v) for u, v in edges if graph.level[v] == level]
+        heads = sorted({u for u, _ in here})
+        for begin in range(0, len(heads), size):
+            block = heads[begin : begin + size]
+            runs = [
+                [(u, w) for u, w in here if w == v and u in block] for v in range(graph.vertices)
+            ]
+            plain += itertools.chain(*runs)
+            even += itertools.chain(*sorted(runs, key=len))
+    assert [edges[e] for e in source_blocked(graph, size)] == plain
+    assert [edges[e] for e in even_source_blocked(graph, size)] == even
 
 
 def ego_by_scanning(graph: EdgeGraph, window: int) -> list[int]:

@@ -27,15 +27,15 @@ def test_runs_of_any_length_by_dense_products(rows: int, vectors: int, dtype: st
         for begins, ends in ((0, 0), (1, 0), (0, 1), (1, 1)):
             table = rng.normal(size=(ROOM, width)).astype(dtype)
             slots = rng.permutation(ROOM)
-            # Arrays begin with entries of other runs.
-            places, sources = slots[: rows + 1], slots[rows + 1 :][:edges]
+            # Arrays begin with entries of other runs, and places end with one.
+            places, sources = slots[: rows + 2], slots[rows + 2 :][:edges]
             weights = rng.normal(size=3 + edges * rows).astype(dtype)
             bias = rng.normal(size=rows + 1).astype(dtype)
             low, high = np.full(rows + 1, -0.5, dtype), np.full(rows + 1, 0.75, dtype)
             expected = table.astype(float)
-            sums = np.tile(bias[1:, None], width) if begins else expected[places[1:]]
+            sums = np.tile(bias[1:, None], width) if begins else expected[places[1:-1]]
             sums = sums + weights[3:].reshape(edges, rows).T.astype(float) @ expected[sources]
-            expected[places[1:]] = np.clip(sums, -0.5, 0.75) if ends else sums
+            expected[places[1:-1]] = np.clip(sums, -0.5, 0.75) if ends else sums
             values = table.ravel()
             offsets = np.concatenate([[0, 0], sources * width]).astype(np.uint32)
             run(values, places * width, offsets, edges, weights, bias, low, high, begins, ends)

@@ -274,7 +274,7 @@ def _chosen(graph: EdgeGraph) -> tuple[Program, str]:
     if grouped.grouped:
         return grouped, "destination groups"
     block = max(_L1_SHARE // (execute.WIDE_VECTORS * execute.VECTOR_BYTES), 1)
-    blocks = compile_runs(graph, simple.source_blocked(graph, block))
+    blocks = compile_runs(graph, simple.even_source_blocked(graph, block))
     if graph.edges >= _LONG_RUN * len(blocks.runs):
         return blocks, f"blocks of {block} sources"
     return compile_runs(graph, simple.even_destinations(graph)), "destination"

@@ -2,9 +2,10 @@
 
 A tile's values lie neuron by neuron, ``T`` inputs side by side, so that an edge is one fused
 multiply-add a vector. The wide kernel runs one destination at a time and is bound by the loads of
-sources: its tile is narrow, so that more neurons stay in the cache next to the core. The grouped
-kernel runs several destinations that share their sources, loads each source once for all, and is
-bound by the multipliers: its sums fill the registers that the core has.
+sources: its tile is narrow, so that more neurons stay in the cache next to the core, and the sum of
+the next destination is fetched while one grows. The grouped kernel runs several destinations that
+share their sources, loads each source once for all, and is bound by the multipliers: its sums fill
+the registers that the core has.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ class Program:
             self.runs,
             (self.sources * tile).astype(np.uint32),
             self.weights.astype(dtype),
-            self.places * tile,
+            np.append(self.places * tile, 0),  # the kernels look one ahead
             self.bias.astype(dtype),
             self.tables[self.kind, 1].astype(dtype),
             self.tables[self.kind, 2].astype(dtype),

@@ -13,7 +13,15 @@ if TYPE_CHECKING:
 
     Ints = NDArray[np.int64]
 
-__all__ = ["blocked", "destination", "even_destinations", "random", "source", "source_blocked"]
+__all__ = [
+    "blocked",
+    "destination",
+    "even_destinations",
+    "even_source_blocked",
+    "random",
+    "source",
+    "source_blocked",
+]
 
 
 def destination(graph: EdgeGraph) -> Ints:
@@ -57,6 +65,20 @@ def source_blocked(graph: EdgeGraph, size: int) -> Ints:
     Blocks are counted along the sources that occur at the level, wherever they stand.
     """
     level = graph.level[graph.targets]
+    return np.lexsort((graph.sources, graph.targets, _source_block(graph, size), level))
+
+
+def even_source_blocked(graph: EdgeGraph, size: int) -> Ints:
+    """Do as ``source_blocked``, but take a block's targets by the number of their edges in it."""
+    level, block = graph.level[graph.targets], _source_block(graph, size)
+    run = graph.targets * (block.max(initial=0) + 1) + block
+    _, mine, counts = np.unique(run, return_inverse=True, return_counts=True)
+    return np.lexsort((graph.sources, graph.targets, counts[mine], block, level))
+
+
+def _source_block(graph: EdgeGraph, size: int) -> Ints:
+    """Give for each edge the block of its source among the sources of its level."""
+    level = graph.level[graph.targets]
     order = np.lexsort((graph.sources, level))
     fresh = np.ones(graph.edges, dtype=np.int64)
     same = np.diff(level[order]) == 0
@@ -67,7 +89,7 @@ def source_blocked(graph: EdgeGraph, size: int) -> Ints:
     count -= np.repeat(count[begins], np.diff([*begins, graph.edges]))
     block = np.empty(graph.edges, dtype=np.int64)
     block[order] = count // size
-    return np.lexsort((graph.sources, graph.targets, block, level))
+    return block
 
 
 def _rank_in_level(graph: EdgeGraph) -> Ints:

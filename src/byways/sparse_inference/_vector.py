@@ -63,7 +63,8 @@ def accumulate(
 ) -> Any:
     """Add the edges ``first`` to ``last`` to the destinations ``place`` to ``place + rows``.
 
-    ``values`` is the table of neuron vectors; ``places`` and ``sources`` hold offsets into it;
+    ``values`` is the table of neuron vectors; ``places`` and ``sources`` hold offsets into it.
+    ``places`` has an entry behind the last destination, for what is read next is fetched early.
     ``weights`` has ``rows`` numbers an edge from index ``weight`` on. If ``begins``, sums start at
     ``bias[place ..]`` instead of what the table holds; if ``ends``, they are clipped to
     ``low[place ..]`` and ``high[place ..]`` (NaN stays NaN). ``rows`` and ``vectors`` must be
@@ -132,6 +133,10 @@ def _emit(b: Any, arrays: dict[str, Any], numbers: dict[str, Any], rows: int, ve
         sums += [b.select(begins, bias, old) for old in held]
     edge, size = first, len(sums)
     if 2 * size <= _BUSY:
+        # So few multiplications do not cover the way of the next sums from the second cache.
+        following = element("places", numbers["place"], rows)
+        for k in range(vectors):
+            _prefetch(b, at(following, k))
 
         def pair(edge: Any, sums: list[Any]) -> list[Any]:
             return add(edge, sums[:size]) + add(b.add(edge, _INDEX(1)), sums[size:])
@@ -182,6 +187,13 @@ def _loop(
         results[-1].add_incoming(old, before)
         results[-1].add_incoming(new, loop)
     return results[0], results[1:]
+
+
+def _prefetch(b: Any, place: Any) -> None:
+    byte, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag])
+    fetch = cgutils.get_or_insert_function(b.module, kind, "llvm.prefetch.p0i8")
+    b.call(fetch, [b.bitcast(place, byte), *map(flag, (0, 3, 1))])  # to read, to stay, data
 
 
 def _broadcast(b: Any, value: Any, vector: Any) -> Any:
