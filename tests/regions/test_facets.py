@@ -121,9 +121,42 @@ def test_a_side_of_the_domain_is_no_border_between_classes() -> None:
     assert len(list(enumerate_regions(chain, (-1, 1)).decision_facets())) == 1
 
 
+# Outputs as multiples of relu(u) and relu(-u), and which two are the largest beside u = 0.
+THREE = {
+    "x, 0, -x": ([[1, -1], [0, 0], [-1, 1]], (0, 2)),
+    "x, 2 x, 0": ([[1, -1], [2, -2], [0, 0]], (1, 2)),
+    "x, x, -x": ([[1, -1], [1, -1], [-1, 1]], (0, 2)),
+    "relu(x), relu(-x), 0": ([[1, 0], [0, 1], [0, 0]], (0, 1)),
+    "-|x|, 0, |x|": ([[-1, -1], [0, 0], [1, 1]], (0, 2)),
+    "relu(x), 0, 2 relu(x)": ([[1, 0], [0, 0], [2, 0]], (0, 2)),
+    "relu(x), relu(x), 0": ([[1, 0], [1, 0], [0, 0]], (0, 2)),
+}
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["on a border", "inside a region"])
+@pytest.mark.parametrize("name", THREE)
+def test_where_three_outputs_tie_the_two_largest_are_named(name: str, inside: bool) -> None:
+    """On the border between two regions; and for linear outputs also inside one."""
+    outputs, pair = np.array(THREE[name][0], dtype=float), THREE[name][1]
+    weight = np.concatenate([np.ones((1, 3)), -np.ones((1, 3))])
+    bias, shift = np.array([-1.5, 1.5]), np.zeros(3)
+    if inside:
+        if (outputs[:, 0] != -outputs[:, 1]).any():
+            return
+        bias, shift = bias + 9.0, -9.0 * outputs.sum(axis=1)
+    report = enumerate_regions([(weight, bias), (outputs, shift)], (0, 1))
+    assert len(report) == (1 if inside else 2)
+    (facet,) = report.decision_facets()
+    assert facet.outputs == pair
+    assert facet.area() == pytest.approx(3 * np.sqrt(3) / 4, rel=1e-9)  # the cube's hexagon
+    beside = [report.network(facet.point + s * facet.normal) for s in (-1e-3, 1e-3)]
+    assert {int(values.argmax()) for values in beside} <= set(pair)
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
 @pytest.mark.parametrize("seed", range(12))
-def test_degenerate_lengths_in_the_plane_are_those_of_the_segments(seed: int) -> None:
-    chain = whole_numbered((2, 5, 4, 1), seed, ACTIVATIONS[seed % len(ACTIVATIONS)])
+def test_degenerate_lengths_in_the_plane_are_those_of_the_segments(seed: int, outputs: int) -> None:
+    chain = whole_numbered((2, 5, 4, outputs), seed, ACTIVATIONS[seed % len(ACTIVATIONS)])
     report = enumerate_regions(chain, Box([-1.03, -0.96], [0.98, 1.01]))
     segments = report.decision_boundary()
     length = np.linalg.norm(segments[:, 1] - segments[:, 0], axis=1).sum()

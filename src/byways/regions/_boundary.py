@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
 
+from byways.core.compiled import entry
 from byways.regions._outlines import clip
 
 if TYPE_CHECKING:
@@ -120,8 +120,10 @@ def _ties(
     return tied
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _parts(polygon, weight, bias, corners, edges, counts):  # type: ignore[no-untyped-def]
+@entry
+def _parts(
+    polygon: Array, weight: Array, bias: Array, corners: Array, edges: Ints, counts: Ints
+) -> None:
     """Write for each output the part of a polygon where it is largest, the first among equals."""
     outputs, room = edges.shape
     size = np.abs(weight).max() + np.abs(bias).max()

@@ -31,8 +31,9 @@ class Facet:
 
     Attributes:
         region: Number of the region; of a piece on the border between two, one of them.
-        outputs: The two outputs that tie there, the others being smaller; ``(0, 0)`` where the only
-            output is zero.
+        outputs: The two outputs that tie there, the others being smaller; of more that tie all
+            along it, those that are the largest on its two sides. ``(0, 0)`` where the only output
+            is zero.
         normal: Unit normal of the hyperplane ``normal . x = offset``, in the domain's coordinates,
             pointing to where the region's own map has the second output larger (the only one
             positive).
@@ -126,13 +127,17 @@ def decision_facets(report: RegionReport) -> Iterator[Facet]:
             along = np.minimum(*(np.abs(rows + s * on).max(axis=1) for s in (-1, 1))) <= tolerance
             if (owner[along] < 0).any():
                 continue  # a side of the domain, with nothing beyond
-            inside = np.concatenate([rows[~along], _unit(lead)])
+            level = _level(lead, tie, tolerance)
+            inside = np.concatenate([rows[~along], _unit(lead[~level])])
             depth = deepest_point(
                 inside, np.vstack([on, -on]), np.ones(problem.dim, dtype=bool), box=False
             )
             if depth.margin <= tolerance:
                 continue
             border = np.flatnonzero(along)
+            across = rows[border[0]] if border.size else None
+            if level.any() and outputs != _pair(report, k, outputs, level, on, across, depth):
+                continue
             if border.size and not _gives(
                 report, k, outputs, owner[border[0]], rows[border[0]], depth
             ):
@@ -181,6 +186,46 @@ def _ties(values: Array) -> Iterator[tuple[tuple[int, int], Array, Array]]:
     for i, j in combinations(range(len(values)), 2):
         others = np.delete(np.arange(len(values)), [i, j])
         yield (i, j), values[j] - values[i], values[i] - values[others]
+
+
+def _level(lead: Array, tie: Array, tolerance: float) -> NDArray[np.bool_]:
+    """Tell which rows are zero wherever ``tie`` is."""
+    size = np.linalg.norm(tie[1:])
+    share = lead[:, 1:] @ tie[1:] / size**2
+    scale = np.maximum(np.linalg.norm(lead[:, 1:], axis=1), size)
+    level: NDArray[np.bool_] = (
+        np.abs(lead - share[:, None] * tie).max(axis=1, initial=0.0) <= tolerance * scale
+    )
+    return level
+
+
+def _pair(
+    report: RegionReport,
+    k: int,
+    outputs: tuple[int, int],
+    level: NDArray[np.bool_],
+    on: Array,
+    across: Array | None,
+    depth: Depth,
+) -> tuple[int, int]:
+    """Name two of the outputs that tie on a hyperplane: those that are the largest beside it.
+
+    Of equal ones the first is taken; if one is the largest on both sides, with it the first that is
+    not the same there. ``across`` is zero on the hyperplane and positive in the region, if that is
+    the region's border.
+    """
+    values = beyond = _outputs(report, k)
+    other = -1 if across is None else _analysis.beyond(report, k, across, depth)
+    if other >= 0:
+        beyond = _outputs(report, other)
+    tied = np.sort([*outputs, *np.delete(np.arange(len(values)), outputs)[level]])
+    normal = on[1:] if across is None else across[1:]
+    slopes = np.stack([values[tied, 1:] @ normal, beyond[tied, 1:] @ -normal])
+    lead = slopes.max(axis=1, keepdims=True) - slopes > max(_same(values), _same(beyond))
+    here, there = (~lead).argmax(axis=1)
+    second = lead.any(axis=0).argmax() if here == there else there
+    first, last = sorted((int(tied[here]), int(tied[second])))
+    return first, last
 
 
 def _unit(rows: Array) -> Array:

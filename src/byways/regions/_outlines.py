@@ -9,9 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numba import njit
 
-from byways.core.compiled import compiled
+from byways.core.compiled import compiled, entry
 from byways.regions._net import Net
 from byways.regions._problem import NEGLIGIBLE
 from byways.regions._sums import add_units, begin_sums, first_rows, survey, wider
@@ -147,8 +146,18 @@ def domain_outline(net: Net, tolerance: float) -> tuple[Array, Ints]:
 
 
 # sizes: kernel, one pass over the corners that writes while it reads
-@njit(cache=True, nogil=True, error_model="numpy")
-def clip(corners, edges, k, constant, along, across, sign, label, tolerance):
+@entry
+def clip(
+    corners: Array,
+    edges: Ints,
+    k: int,
+    constant: float,
+    along: float,
+    across: float,
+    sign: float,
+    label: int,
+    tolerance: float,
+) -> int:
     """Cut a polygon in place and keep one side of a line, if both are there; return its size."""
     room = edges.size
     x, y = corners[:room], corners[room:]
@@ -176,7 +185,7 @@ def clip(corners, edges, k, constant, along, across, sign, label, tolerance):
     return n
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _agreement(net, words, cell):
     """Count the stages on which a cell agrees with the one before."""
     for i in range(words.shape[1]):
@@ -206,7 +215,7 @@ def _winner(start, end, word):
 
 
 # sizes: kernel, one pass over the decisions of a stage that shares a dozen numbers
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _replay_stage(net, path, word, stage, end, tolerance):
     """Cut the outline on which a stage begins; prepare the next stage."""
     k, room = path.counts[stage], path.edges.shape[1]
@@ -251,7 +260,7 @@ def _replay_stage(net, path, word, stage, end, tolerance):
         )  # fmt: skip
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@entry
 def _replay(net, path, words, end, cell, starts, points, labels, tolerance):
     """Write outlines until the room is used up; return the number of the next cell."""
     begin = cell

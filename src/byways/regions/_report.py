@@ -373,9 +373,10 @@ class RegionReport(Report):
 
         A piece is where two outputs tie and the others are smaller (with one output, where it is
         zero), on a hyperplane through a region or on the border between two, which is given once;
-        each has inequalities, a point, ``vertices()`` and ``area()``. Not given are whole regions
-        on which outputs tie, places where three tie, and sides of the domain. Cost: a linear
-        program per region and pair.
+        each has inequalities, a point, ``vertices()`` and ``area()``. Where more than two tie all
+        along it, those that are the largest on its two sides are named. Not given are whole
+        regions on which outputs tie, and sides of the domain. Cost: a linear program per region
+        and pair.
 
         Example:
             The line ``x + y = 1`` through the unit square, and the border ``x = 0`` between the
