@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -108,12 +109,18 @@ class CompiledNetwork:
         Raises:
             ShapeError: If the shape does not fit.
             TypeError: If the numbers are not real.
+
+        Warns:
+            UserWarning: If they have 16 bits; they are computed with in the network's dtype.
         """
         given = np.asarray(x)
         if given.ndim != 2 or given.shape[1] != self._sizes[0]:
             raise ShapeError(f'"x" has shape {given.shape}; (batch, {self._sizes[0]}) is needed')
         if given.dtype.kind not in "biuf":
             raise TypeError(f'"x" has dtype {given.dtype}; real numbers are needed')
+        if given.dtype == np.float16:
+            message = f'"x" is float16; the network computes in {self._dtype}'
+            warnings.warn(message, UserWarning, stacklevel=2)
         rows = np.ascontiguousarray(given, dtype=self._dtype)
         out = np.empty((len(rows), self._sizes[1]), dtype=self._dtype)
         tile, threads = self._about.tile, self._about.threads

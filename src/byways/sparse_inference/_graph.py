@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -137,11 +138,15 @@ class EdgeGraph:
         Raises:
             ShapeError: If neighbouring layers do not fit.
             ValueError: If there is no layer, or ``layout`` is not one of the two.
+
+        Warns:
+            UserWarning: If weights have 16 bits; the graph holds their values as float64.
         """
         if layout not in ("out_in", "in_out"):
             raise ValueError(f'"layout" was {layout!r}; it is "out_in" or "in_out"')
         if not len(weights):
             raise ValueError('"weights" is empty; give at least one matrix')
+        _warn_of_short(weights)
         parts = [_triplets(w, layout, keep_zeros, i) for i, w in enumerate(weights)]
         sizes = [parts[0][3], *(part[4] for part in parts)]
         for i, part in enumerate(parts):
@@ -257,6 +262,14 @@ def _known(activation: Activation) -> Activation:
     )
 
 
+def _warn_of_short(weights: Sequence[Any]) -> None:
+    kinds = {str(getattr(weight, "dtype", "")).removeprefix("torch.") for weight in weights}
+    short = sorted(kind for kind in kinds if kind in ("float16", "bfloat16"))
+    if short:
+        message = f'"weights" are {" and ".join(short)}; the graph holds their values as float64'
+        warnings.warn(message, UserWarning, stacklevel=3)
+
+
 def _triplets(
     weight: Any, layout: str, keep_zeros: bool, layer: int
 ) -> tuple[Ints, Ints, NDArray[np.float64], int, int]:
@@ -265,6 +278,8 @@ def _triplets(
 
     if hasattr(weight, "detach"):  # torch, which is not imported for it
         weight = weight.detach().cpu()
+        if str(weight.dtype) == "torch.bfloat16":  # which NumPy lacks
+            weight = weight.float()
         if str(weight.layout) != "torch.strided":
             entries = weight.to_sparse_coo().coalesce()
             shape = tuple(weight.shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 import torch
@@ -28,6 +29,9 @@ class CompiledModule(torch.nn.Module):
 
         Raises:
             RuntimeError: If the input wants a gradient or lies on another device.
+
+        Warns:
+            UserWarning: If the input has 16 bits: values between the layers have more.
         """
         if x.requires_grad and torch.is_grad_enabled():
             raise RuntimeError(
@@ -38,7 +42,15 @@ class CompiledModule(torch.nn.Module):
             raise RuntimeError(
                 f"the input is on {x.device}; a compiled network runs on the CPU: pass x.cpu()"
             )
-        rows = x.detach().flatten(1).numpy() if x.dim() > 1 else x.detach()[None].numpy()
+        given = x.detach()
+        if x.dtype in (torch.float16, torch.bfloat16):
+            kind = self._network.explain().dtype
+            message = (
+                f"the input is {x.dtype}; the network computes in {kind} and rounds the result"
+            )
+            warnings.warn(message, UserWarning, stacklevel=4)  # past torch's own calls
+            given = given.float()
+        rows = given.flatten(1).numpy() if x.dim() > 1 else given[None].numpy()
         values = torch.from_numpy(self._network(rows)).to(x.dtype)
         return values if x.dim() > 1 else values[0]
 

@@ -64,7 +64,16 @@ class Program:
         return bool(2 * (length * rows)[rows > 1].sum() > len(self.weights))
 
     def packed(self, tile: int, dtype: np.dtype[Any]) -> tuple[NDArray[Any], ...]:
-        """Give the arrays that kernels read, slots turned into offsets of a tile's values."""
+        """Give the arrays that kernels read, slots turned into offsets of a tile's values.
+
+        Raises:
+            ValueError: If the values of a tile are more than offsets of 32 bits can tell apart.
+        """
+        if self.slots * tile >= 1 << 32:
+            raise ValueError(
+                f"{self.slots:,} values are alive at a time, of {tile} inputs each; fewer than "
+                f"{(1 << 32) // tile:,} can be: give an order that finishes values earlier"
+            )
         return (
             self.runs,
             (self.sources * tile).astype(np.uint32),
