@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 import warnings
 from dataclasses import dataclass
 from importlib import metadata
@@ -28,7 +27,6 @@ __all__ = [
     "ScipyCsr",
     "TorchCsr",
     "TorchDense",
-    "fma_peak",
     "mkl_library",
 ]
 
@@ -206,33 +204,3 @@ class OnnxDense:
     def __call__(self, x: Floats) -> Floats:
         result: Floats = self._session.run(None, {"x": x})[0]
         return result
-
-
-def fma_peak() -> float:
-    """Measure this core's multiply-adds a second: sums fill its registers, one source is loaded."""
-    from numba import njit
-
-    from byways.sparse_inference._vector import REGISTERS, VECTOR_BYTES, accumulate
-
-    rows, vectors = (8, 3) if REGISTERS >= 32 else (6, 1)
-
-    @njit(error_model="numpy")  # type: ignore[untyped-decorator]
-    def spin(values, places, sources, weights, plain, edges):  # type: ignore[no-untyped-def]
-        accumulate(
-            values, places, 0, sources, 0, edges, weights, 0, plain, plain, plain, 0, 0,
-            rows, vectors,
-        )  # fmt: skip
-
-    edges, width = 4096, vectors * VECTOR_BYTES // 4
-    values = np.zeros((rows + 1) * width + 16, np.float32)
-    arguments = (
-        values, np.arange(1, rows + 1) * width, np.zeros(edges, np.uint32),
-        np.zeros(rows * edges, np.float32), np.zeros(rows, np.float32), edges,
-    )  # fmt: skip
-    spin(*arguments)
-    best = float("inf")
-    for _ in range(200):
-        start = time.perf_counter()
-        spin(*arguments)
-        best = min(best, time.perf_counter() - start)
-    return rows * width * edges / best

@@ -25,7 +25,6 @@ from _sparse_peers import (
     ScipyCsr,
     TorchCsr,
     TorchDense,
-    fma_peak,
     mkl_library,
 )
 from _sparse_policy import policy
@@ -40,6 +39,7 @@ from byways.sparse_inference import (
     simulate,
     simulate_cache,
 )
+from byways.sparse_inference._roofline import multiply_add_rate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -79,7 +79,7 @@ def radix(pace: Pace) -> Iterator[Row]:
     if not pace.quick:
         run, x = compile_network(graph, threads=1), _inputs(rows)
         (seconds,), _ = minima([partial(run, x)], pace=pace)
-        share = graph.edges * rows / seconds / fma_peak()
+        share = graph.edges * rows / seconds / multiply_add_rate()
         yield Row(f"{title}, groups: share of this core's peak of multiply-adds",
                   "edges a second", "peak measured now", share, 0.7)  # fmt: skip
     yield from _against(f"{title}, identical neurons merged", graph, rows, pace, ("scipy",), {},

@@ -47,7 +47,7 @@ from byways.sparse_inference import (
     simulate_cache,
 )
 from byways.sparse_inference._anneal import anneal
-from byways.sparse_inference._vector import REGISTERS, accumulate
+from byways.sparse_inference._roofline import load_rate, multiply_add_rate
 
 FULL = "--full" in sys.argv
 WIDTH = 1024
@@ -347,46 +347,10 @@ for kind in ("RadiX", "random"):
 # edge and input, against the vectors of sources, the weights and the indices. Sums that are left
 # and taken up again are not counted, so orders that do so lie below the line of their memory.
 
-TARGETS, VECTORS = (8, 3) if REGISTERS >= 32 else (6, 1)
-
-
-@njit(error_model="numpy")
-def one_target(values, places, sources, weights, plain, edges):
-    """Load a vector for each multiply-add."""
-    accumulate(values, places, 0, sources, 0, edges, weights, 0, plain, plain, plain, 0, 0, 1, 8)
-
-
-@njit(error_model="numpy")
-def several_targets(values, places, sources, weights, plain, edges):
-    """Load a vector for several multiply-adds, whose sums fill the registers."""
-    accumulate(
-        values, places, 0, sources, 0, edges, weights, 0, plain, plain, plain, 0, 0, TARGETS,
-        VECTORS,
-    )  # fmt: skip
-
-
-def rate(kernel: Callable[..., None], size: int, lanes: int, rows: int) -> float:
-    """Give multiply-adds a second while sources sweep over ``size`` bytes of values."""
-    count = max(size // (4 * lanes), 1)
-    edges = max(count, 20_000)
-    values = np.zeros((count + 8) * lanes + 16, np.float32)
-    values = values[-values.ctypes.data % 64 // 4 :]
-    sources = ((np.arange(edges) % count + 8) * lanes).astype(np.uint32)
-    weights, plain = np.zeros(rows * edges, np.float32), np.zeros(rows, np.float32)
-    arguments = values, np.arange(rows) * lanes, sources, weights, plain, edges
-    kernel(*arguments)
-    best = np.inf
-    for _ in range(20):
-        start = time.thread_time()
-        kernel(*arguments)
-        best = min(best, time.thread_time() - start)
-    return rows * lanes * edges / best
-
-
-peak = 2 * rate(several_targets, 64 * VECTORS, 16 * VECTORS, TARGETS) / 1e9
+peak = 2 * multiply_add_rate() / 1e9
 ceilings = {
-    name: 4 * rate(one_target, size, 128, 1) / 1e9
-    for name, size in (("24 KB", 24 << 10), ("768 KB", 768 << 10), ("64 MB", 64 << 20))
+    name: load_rate(size) / 1e9
+    for name, size in (("24 KB", 24 << 10), ("384 KB", 384 << 10), ("64 MB", 64 << 20))
 }
 shown = ", ".join(f"{rate:.0f} GB/s from {name}" for name, rate in ceilings.items())
 print(f"peak {peak:.0f} GFLOP/s; loads: {shown}")
