@@ -68,8 +68,8 @@ def test_misuse(options: dict[str, Any], words: str) -> None:
 @pytest.mark.parametrize("levels", [None, 0, 1, 2])
 def test_scan_of_rectangular_chains_in_the_published_order(levels: int | None) -> None:
     generator = torch.Generator().manual_seed(0)
-    for n in range(1, 35):
-        sizes = torch.randint(1, 5, (n + 1,), generator=generator).tolist()
+    for n in [*range(1, 71), 200]:
+        sizes = torch.randint(1, 6, (n + 1,), generator=generator).tolist()
         first = torch.randn(sizes[0], generator=generator, dtype=torch.float64)
         links = [
             torch.randn(b, a, generator=generator, dtype=torch.float64)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from byways.parallel import solve_recurrence
+from byways.parallel import plan, solve_recurrence
 from byways.parallel.elements import Dense
 from tests.oracles.recurrences import nonlinear
 from tests.parallel.test_diagonal import random
@@ -226,6 +226,45 @@ def test_a_chain_of_layers_with_their_own_weights() -> None:
         torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.parametrize("strategy", ["auto", "sequential", "blelloch", "pcr", "chunked"])
+@pytest.mark.parametrize("method", ["newton", "quasi", "picard"])
+def test_any_scan_solves_the_rounds(method: str, strategy: str) -> None:
+    inputs = [one.requires_grad_() for one in problem(37)]
+    x, h0, W = inputs
+    options: dict[str, Any] = {"method": method, "strategy": strategy, "bounds": (-1, 1)}
+    found, info = solve_recurrence(tanh_cell, x, h0, (W,), **options)
+    plain = torch.stack(nonlinear(lambda x, h: tanh_cell(x, h, W), list(x), h0))
+    torch.testing.assert_close(found, plain, rtol=1e-10, atol=1e-10)
+    ours, theirs = (torch.autograd.grad(one.square().sum(), inputs) for one in (found, plain))
+    torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-10)
+    each = plan(37, 4)["sequential" if strategy == "auto" else strategy]
+    assert info.levels == info.iterations * each.levels
+    assert info.combines == info.iterations * each.combines
+
+
+@pytest.mark.parametrize("strategy", ["auto", "pcr"])
+def test_a_residual_network_of_1024_layers(strategy: str) -> None:
+    depth, width = 1024, 3
+    weights = random(depth, width, width).requires_grad_()
+    biases = random(depth, 1, width, seed=1).requires_grad_()
+    h0 = random(4, width, seed=2)
+
+    def layer(x: tuple[Tensor, Tensor], h: Tensor) -> Tensor:
+        W, b = x
+        return h + torch.relu(h @ W.mT + b) / depth
+
+    found, info = solve_recurrence(layer, (weights, biases), h0, method="newton", strategy=strategy)
+    plain = torch.stack(nonlinear(layer, list(zip(weights, biases, strict=True)), h0))
+    assert info.converged
+    assert info.iterations <= 8
+    assert info.levels == info.iterations * (10 if strategy == "pcr" else 1023)
+    torch.testing.assert_close(found, plain, rtol=1e-10, atol=1e-10)
+    ours, theirs = (
+        torch.autograd.grad(one[-1].square().sum(), (weights, biases)) for one in (found, plain)
+    )
+    torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
+
+
 def test_a_module_brings_its_parameters() -> None:
     class Cell(nn.Module):
         def __init__(self) -> None:
@@ -289,69 +328,6 @@ def test_empty_half_precision_and_memory() -> None:
     assert half.dtype == torch.float16
     with pytest.raises(MemoryError, match=r"3 T B n² s = 4,608 bytes.*probe"):
         solve_recurrence(tanh_cell, x, h0, (W,), method="newton", max_bytes=1000)
-
-
-class HidingModule(nn.Module):
-    """A module with a weight of its own and one that is nobody's."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.own = nn.Parameter(torch.ones(4))
-        self.hidden = {"weight": torch.ones(4, requires_grad=True)}
-
-    def forward(self, x: Tensor, h: Tensor) -> Tensor:
-        return torch.tanh(self.own * h + self.hidden["weight"] * x)
-
-
-def test_replaced_weights_are_refused_in_the_backward_pass() -> None:
-    cell = HidingModule()
-    cell.hidden["weight"].requires_grad_(False)
-
-    class Run(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.cell = cell
-
-        def forward(self, x: Tensor, h: Tensor) -> Tensor:
-            return solve_recurrence(self.cell, x, h, method="newton")[0]
-
-    weights = {"cell.own": torch.full((4,), 0.5, requires_grad=True)}
-    x, h0 = torch.ones(6, 3, 4), torch.zeros(3, 4)
-    states = torch.func.functional_call(Run(), weights, (x, h0))
-    with pytest.raises(RuntimeError, match="parameters of HidingModule were replaced"):
-        states.sum().backward()
-
-
-@pytest.mark.parametrize(
-    ("options", "error", "words"),
-    [
-        ({"method": "deer"}, ValueError, "'deer'.*newton.*picard"),
-        ({"jacobian": "full"}, ValueError, "'full'"),
-        ({"on_failure": "warn"}, ValueError, "'warn'"),
-        ({"damping": 1.0}, ValueError, '"damping" was 1.0'),
-        ({"max_steps": 0, "method": "newton"}, ValueError, '"max_steps" was 0'),
-        ({"h0": torch.zeros(3, 4, dtype=torch.int64)}, TypeError, "int64"),
-        ({"h0": torch.zeros(3, 4, dtype=torch.complex64)}, TypeError, "complex64"),
-        ({"h0": torch.full((3, 4), float("nan"))}, ValueError, '"h0" is not finite'),
-        ({"x": torch.full((5, 3, 4), float("inf"))}, ValueError, "first bad step is 0"),
-        ({"x": (torch.zeros(5, 3, 4), torch.zeros(4))}, ValueError, r"\[5, 4\] steps"),
-        ({"x": None}, TypeError, '"x" must be'),
-        ({"f": 3}, TypeError, '"f" was 3'),
-        ({"f": lambda x, h: h.sum(-1)}, ValueError, "must keep"),
-        ({"f": lambda x, h: nn.functional.dropout(h + 1, 0.5)}, ValueError, "must be pure"),
-        ({"f": lambda x, h: h + h.mean(0)}, ValueError, "leading axes"),
-        ({"f": lambda x, h: h + h.mean(-2, keepdim=True)}, ValueError, "neighbour"),
-        ({"f": lambda x, h: h * torch.ones(4, requires_grad=True)}, ValueError, '"params"'),
-        ({"f": HidingModule()}, ValueError, '"params"'),
-        ({"params": (torch.ones(2, dtype=torch.int64),)}, TypeError, "int64"),
-    ],
-)
-def test_misuse(options: dict[str, Any], error: type[Exception], words: str) -> None:
-    torch.manual_seed(0)
-    given: dict[str, Any] = {"f": lambda x, h: torch.tanh(h + x), "x": torch.ones(5, 3, 4)}
-    given |= {"h0": torch.eye(3, 4)} | options
-    with pytest.raises(error, match=words):
-        solve_recurrence(given.pop("f"), given.pop("x"), given.pop("h0"), **given)
 
 
 def test_failure_is_raised_or_flagged() -> None:

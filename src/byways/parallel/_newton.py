@@ -9,6 +9,7 @@ import torch
 
 from byways.parallel._jacobians import clipped, scaled, zero
 from byways.parallel._scan import solve_affine
+from byways.parallel._strategies import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +38,8 @@ class SolveInfo:
         converged: Whether every sequence met the tolerance by the method itself.
         fallback: What was done for the sequences that did not, in words; empty if nothing.
         fallback_steps: Steps that were computed one by one in the end.
+        levels: Steps of all affine recurrences that waited for each other.
+        combines: Compositions and applications of matrices in them.
     """
 
     method: str
@@ -45,6 +48,8 @@ class SolveInfo:
     converged: bool = False
     fallback: str = ""
     fallback_steps: int = 0
+    levels: int = 0
+    combines: int = 0
 
 
 @dataclass(slots=True)
@@ -66,6 +71,7 @@ class Iteration:
     max_steps: int
     bounds: tuple[Any, Any] | None
     damping: float
+    strategy: str
     patient: bool
     info: SolveInfo
 
@@ -112,7 +118,10 @@ class Iteration:
         else:
             A = scaled(self.matrices(self.step, self.before(h)), 1.0 - self.damping)
             A = clipped(A) if clip else A
-            new = h + solve_affine(A, f - h, torch.zeros_like(self.start))
+            tally, nothing = Tally(), torch.zeros_like(self.start)
+            new = h + solve_affine(A, f - h, nothing, strategy=self.strategy, tally=tally)
+            self.info.levels += tally.levels
+            self.info.combines += tally.combines
         if self.bounds is None:
             return new
         # An overflow is inside of the bounds after this; what has no value takes the step's own.

@@ -160,7 +160,7 @@ def affine_scan(
     start: Tensor,
     *,
     reverse: bool = False,
-    strategy: str = "sequential",
+    strategy: str = "auto",
     chunk: int | None = None,
     tally: Tally | None = None,
 ) -> Tensor:
@@ -182,12 +182,13 @@ def solve_affine(
     start: Tensor,
     *,
     reverse: bool = False,
-    strategy: str = "sequential",
+    strategy: str = "auto",
     chunk: int | None = None,
     tally: Tally | None = None,
 ) -> Tensor:
     """Scan outside of autograd."""
     tally = Tally() if tally is None else tally
+    strategy = _chosen(strategy, b)
     steps = len(b)
     if steps == 0 or b.numel() == 0:
         return torch.empty_like(b)

@@ -13,7 +13,7 @@ from byways.parallel._newton import TOLERANCES, Iteration, SolveInfo
 from byways.parallel._purity import agree, hides_a_leaf, refuse_replaced
 from byways.parallel._rollouts import roll_out
 from byways.parallel._scan import solve_affine
-from byways.parallel._scan_checks import in_kernel_precision
+from byways.parallel._scan_checks import check_strategy, in_kernel_precision
 from byways.parallel._solve_checks import (
     check_memory,
     check_problem,
@@ -38,6 +38,7 @@ def solve_recurrence(
     *,
     method: str = "auto",
     jacobian: str | Callable[..., Any] = "auto",
+    strategy: str = "auto",
     bounds: tuple[Any, Any] | None = None,
     tolerance: tuple[float, float] | None = None,
     max_steps: int | None = None,
@@ -74,6 +75,9 @@ def solve_recurrence(
         jacobian: ``"dense"``; ``"diag"`` if it is known to be diagonal; ``"main-diag"``, the
             diagonal of any; ``"probe"``, an estimate of that from one product with random signs; a
             function ``(x, h_before, *params) -> Structure``; or ``"auto"``, by the method.
+        strategy: How each affine recurrence, forward and backward, is solved: a strategy of
+            :func:`scan`, such as ``"pcr"``; ``"auto"`` is the compiled loop on a CPU and doubling
+            elsewhere.
         bounds: Lowest and highest values that states can have; each round is projected on them.
             This is what keeps Newton's method from overflowing where the guess is poor.
         tolerance: Absolute and relative, for the residual of each step; with ``"shooting"``, for
@@ -113,6 +117,7 @@ def solve_recurrence(
         >>> h.shape, info.converged, info.iterations < 10
         (torch.Size([1000, 1]), True, True)
     """
+    check_strategy(strategy, None)
     leaves, tree = check_problem(f, x, h0, params, method, on_failure, damping)
     dtype = in_kernel_precision(h0)[0].dtype
     start = h0.to(dtype)
@@ -125,7 +130,7 @@ def solve_recurrence(
         return h0.expand(steps, *h0.shape), info
     module = tuple(f.parameters()) if isinstance(f, torch.nn.Module) else ()
     leaves, params = widened(leaves), widened(params)
-    problem = _Problem(f, tree, len(leaves), len(params), kind, bounds, info)
+    problem = _Problem(f, tree, len(leaves), len(params), kind, strategy, bounds, info)
     limit = round_limit(max_steps, chosen, steps)
     budget = tolerance or TOLERANCES.get(dtype, TOLERANCES[torch.float64])
     search = _Search(budget, limit, damping, on_failure, generator, init)
@@ -154,6 +159,7 @@ class _Problem:
     leaf_count: int
     param_count: int
     jacobian: str | Callable[..., Any]
+    strategy: str
     bounds: tuple[Any, Any] | None
     info: SolveInfo
 
@@ -227,6 +233,7 @@ class _Problem:
             search.max_steps,
             self.bounds,
             search.damping,
+            self.strategy,
             self.info.method in {"jacobi", "picard"},
             self.info,
         )
@@ -307,7 +314,8 @@ class _Solve(torch.autograd.Function):
         jacobian = diagonal if problem.jacobian == "diag" else dense
         A = jacobian(lambda states: problem.step(tensors, states), before)
         later = torch.arange(1, len(h) + 1, device=h.device).clamp(max=len(h) - 1)
-        total = solve_affine(A.adjoint().at(later), grads[0], torch.zeros_like(start), reverse=True)
+        u, nothing = A.adjoint().at(later), torch.zeros_like(start)
+        total = solve_affine(u, grads[0], nothing, reverse=True, strategy=problem.strategy)
         # A module owns its parameters, so they must stay the leaves of this graph.
         needed = ctx.needs_input_grad[3:]
         shared = problem.leaf_count + problem.param_count
