@@ -32,11 +32,12 @@ WIDTHS = range(6, 14 if FULL else 12)
 CELL_WIDTHS = range(4, 13 if FULL else 10)
 DEPTHS = range(1, 6 if FULL else 5)
 DEEP_WIDTH = 7
+DRAWS = 5  # networks of each width
 
 
-def network(*hidden: int) -> bw.LayerChain:
+def network(*hidden: int, draw: int = 0) -> bw.LayerChain:
     """Draw a network as fresh ``torch.nn.Linear`` layers are drawn."""
-    rng = np.random.default_rng(hidden[0])
+    rng = np.random.default_rng(hidden[0] + 100 * draw)
 
     def layer(inputs: int, outputs: int) -> tuple[np.ndarray, np.ndarray]:
         bound = inputs**-0.5
@@ -74,15 +75,17 @@ print(f"time is {1e6 * slope:.2f} microseconds a region, R^2 = {r2:.4f}")
 # --------------------------
 # In a cell of the first layer with k units on, the second layer's units are hyperplanes in k
 # dimensions. So cells with more units on hold more regions, and most of the work. Every cell is
-# worked off by itself, and its time noted.
+# worked off by itself, and its time noted. How closely the two go together is the network's own
+# affair, so it is looked at in five networks of each width.
 
 
-def cells(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def cells(n: int, draw: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Give for each first-layer cell of a 784-n-n network: units on, regions, seconds."""
     options = {"method": "auto", "solver": "auto", "exact": "float", "tolerance": 1e-9}
-    question = Question.ask(network(n, n), (0, 1), keep=None, **options)
+    question = Question.ask(network(n, n, draw=draw), (0, 1), keep=None, **options)
     problem, rows = question.problem(), []
-    vectors = bw.regions.enumerate_regions(network(n), (0, 1), keep=("signs",)).signs
+    first = network(n, draw=draw)  # no units behind them: the same first layer
+    vectors = bw.regions.enumerate_regions(first, (0, 1), keep=("signs",)).signs
     for signs in vectors:
         best = np.inf
         for _ in range(2):
@@ -98,15 +101,19 @@ def cells(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 spread, largest, correlations = [], [], []
 for n in CELL_WIDTHS:
-    on, regions, times = cells(n)
+    together = []
+    for draw in reversed(range(DRAWS)):  # what is drawn below is of the first
+        on, regions, times = cells(n, draw)
+        together.append(np.corrcoef(on, np.log(regions))[0, 1])
     spread.append((times.std() / times.mean(), regions.std() / regions.mean()))
     largest.append((times.max() / times.sum(), regions.max() / regions.sum()))
-    correlations.append(np.corrcoef(on, np.log(regions))[0, 1])
+    correlations.append(together)
     print(
         f"n = {n}: {len(on)} of {2**n} cells; correlation of units on and log regions "
-        f"{correlations[-1]:.3f}; deviation / mean of times {spread[-1][0]:.2f}, of regions "
-        f"{spread[-1][1]:.2f}; largest task {largest[-1][0]:.1e} of the time, {largest[-1][1]:.1e} "
-        f"of the regions; exp(-0.6445 n) = {np.exp(-0.6445 * n):.1e}"
+        f"{np.median(together):.3f} ({min(together):.3f} to {max(together):.3f}); deviation / mean "
+        f"of times {spread[-1][0]:.2f}, of regions {spread[-1][1]:.2f}; largest task "
+        f"{largest[-1][0]:.1e} of the time, {largest[-1][1]:.1e} of the regions; "
+        f"exp(-0.6445 n) = {np.exp(-0.6445 * n):.1e}"
     )
 
 # %%
@@ -136,7 +143,7 @@ top[0].set(
 )
 top[1].plot(on, regions, ".", alpha=0.4)
 top[1].set(xlabel="first-layer units on", ylabel="regions in the cell", yscale="log")
-top[1].set_title(f"Units on drive the work: r = {correlations[-1]:.3f}")
+top[1].set_title(f"Units on drive the work: r = {correlations[-1][-1]:.3f}")
 top[2].hist(1e3 * times, bins=40)
 top[2].set(xlabel="milliseconds of a cell", ylabel="cells", title=f"Task times, n = {n}")
 bottom[0].plot(CELL_WIDTHS, [s[0] for s in spread], "o-", label="time")
