@@ -7,7 +7,7 @@ import numpy as np
 
 from byways.core.compiled import borrowing
 from byways.regions._wide_dictionary import DOUBT, EMPTY, dual, express
-from byways.regions._wide_oracle import assign, evaluate, improve, newton, radius, slack
+from byways.regions._wide_oracle import assign, climb, evaluate, newton, radius, slack
 from byways.regions._wide_tree import (
     AGE,
     AT_VERTEX,
@@ -19,9 +19,11 @@ from byways.regions._wide_tree import (
     DEAD,
     LEVEL,
     MOST_CUTS,
+    MOST_STARTS,
     ORACLE,
     PIVOTS,
     SIZE,
+    STARTS,
     UNRESOLVED,
     WARM,
 )
@@ -102,7 +104,7 @@ def fill(space, tree, mask):
     # fmt: off
     space.table[mask] = radius(
         space.W, space.centre, space.absolute, q, far, tight, tree.free, tree.target, tree.s,
-        tree.delta, tree.z, tree.G, tree.H, tree.du, tree.trial, tree.u, tree.place,
+        tree.ds, tree.delta, tree.z, tree.curvature, tree.du, tree.u,
     )
     # fmt: on
 
@@ -300,39 +302,63 @@ def start(space, tree):
             tree.u[i] = 0.0
 
 
+@borrowing
+def restart(space, tree, value):
+    """Go to the latest answer for another node that is better here than ``value``, if there is one.
+
+    That is the one of which the dual value is largest.
+    """
+    best = -1
+    for a in range(min(tree.cursor[STARTS], MOST_STARTS)):
+        other = -tree.cost[a]
+        for i in range(space.rank):
+            other += tree.starts[a, i] * (tree.target[i] - space.centre[i])
+        if other > value:
+            best, value = a, other
+    if best >= 0:
+        assign(tree.u, tree.starts[best])
+    return best >= 0
+
+
+@borrowing
+def keep(tree, slot, cost):
+    """Keep an answer for the node's children, and as a start for others; the eldest makes room."""
+    assign(tree.pull[slot], tree.u)
+    tree.frame[slot, WARM] = 1
+    at = tree.cursor[STARTS] % MOST_STARTS
+    assign(tree.starts[at], tree.u)
+    tree.cost[at] = cost
+    tree.cursor[STARTS] += 1
+
+
 # sizes: kernel, one loop
 @borrowing
 def ask(space, tree, slot, first, tolerance):
     """Look for an input that shows that the node is alive, or a proof that the target is outside.
 
-    Starts from ``u``. A witness is written to ``seen[slot]`` and ``pull[slot]``; a proof is left in
-    ``u`` and ``s``.
+    Starts from ``u``, and where that does not answer from an answer for another node. A witness is
+    written to ``seen[slot]`` and ``pull[slot]``; a proof is left in ``u`` and ``s``.
     """
-    u, target, centre = tree.u, tree.target, space.centre
-    value, lift, support = evaluate(space.W, centre, u, target, tree.s, tree.delta, tree.z)
+    u, target, W, centre = tree.u, tree.target, space.W, space.centre
+    value, lift, support = evaluate(W, centre, u, target, tree.s, tree.delta, tree.z)
     damping = _DAMPING
-    for _ in range(_STEPS):
+    for step in range(_STEPS):
         if holds(space, tree, slot, first, tolerance):
-            assign(tree.pull[slot], u)
-            tree.frame[slot, WARM] = 1
+            keep(tree, slot, lift - value)
             return _WITNESS
-        # Only the pulled coordinates count: the negative rows are free below zero.
-        along = lift
-        for i in range(space.rank):
-            if tree.negative[i]:
-                along -= u[i] * target[i]
-        if along > support * (1.0 + 1e-9) + 2.0 * slack(u, space.absolute, tree.s.size + 64):
-            assign(tree.pull[slot], u)
-            tree.frame[slot, WARM] = 1
-            return _CUT
+        if outside(space, tree, lift, support):
+            # Steps carry s along: a proof takes it afresh.
+            value, lift, support = evaluate(W, centre, u, target, tree.s, tree.delta, tree.z)
+            if outside(space, tree, lift, support):
+                keep(tree, slot, lift - value)
+                return _CUT
+        if step == 0 and restart(space, tree, value):
+            value, lift, support = evaluate(W, centre, u, target, tree.s, tree.delta, tree.z)
+            continue
         # fmt: off
-        newton(
-            space.W, target, tree.negative, u, tree.s, tree.z, tree.G, tree.H, tree.du, tree.place,
-            damping,
-        )
-        found, up, reach = improve(
-            space.W, centre, target, tree.negative, u, tree.du, value, tree.s, tree.delta, tree.z,
-            tree.trial,
+        newton(W, target, tree.negative, u, tree.s, tree.z, tree.curvature, tree.du, damping)
+        found, up, reach = climb(
+            W, centre, target, tree.negative, u, tree.du, tree.s, tree.ds, tree.delta, tree.z
         )
         # fmt: on
         if found > -np.inf:
@@ -346,16 +372,29 @@ def ask(space, tree, slot, first, tolerance):
 
 
 @borrowing
-def holds(space, tree, slot, first, tolerance):
-    """Tell whether the point ``z`` lies strictly inside the node, and keep it if it does."""
+def outside(space, tree, lift, support):
+    """Tell whether ``u`` proves that the target is outside of Z, with the negative rows free."""
     for i in range(space.rank):
-        if tree.negative[i] and tree.z[i] >= -tolerance * space.length[i]:
+        if tree.negative[i]:  # only the pulled coordinates count
+            lift -= tree.u[i] * tree.target[i]
+    return lift > support * (1.0 + 1e-9) + 2.0 * slack(tree.u, space.absolute, tree.s.size + 64)
+
+
+@borrowing
+def holds(space, tree, slot, first, tolerance):
+    """Tell whether the point ``z`` lies strictly inside the node, and keep it if it does.
+
+    The comparisons are such that no NaN passes.
+    """
+    for i in range(space.rank):
+        if tree.negative[i] and not tree.z[i] < -tolerance * space.length[i]:
             return False
     d, k, y = tree.cursor[COLUMNS], space.rank, tree.trial
     for c in range(d):
         gap = tree.z[tree.column[c]] - tree.base[c]
         y[c] = gap / tree.scale[c]
-        if space.apex and y[c] * abs(tree.scale[c]) <= tolerance * space.length[tree.column[c]]:
+        reach = y[c] * abs(tree.scale[c])
+        if space.apex and not reach > tolerance * space.length[tree.column[c]]:
             return False
     for j in range(first, tree.frame[slot, LEVEL]):
         if tree.settled[j] >= 0:
@@ -364,9 +403,9 @@ def holds(space, tree, slot, first, tolerance):
         for c in range(d):
             value += tree.origin[k + j, c + 1] * y[c]
         if tree.bits[j]:
-            if value <= tolerance:
+            if not value > tolerance:
                 return False
-        elif value >= -tolerance:
+        elif not value < -tolerance:
             return False
     for c in range(d):
         tree.seen[slot, c] = y[c]

@@ -18,17 +18,35 @@ it holds beyond the bound on rounding that ``slack`` computes.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from byways.core.compiled import borrowing, summing
 
-__all__ = ["assign", "evaluate", "image", "improve", "multiply", "newton", "radius", "slack"]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
-_HALVINGS = 8
-_ARMIJO = 0.2  # part of the promised rise that a step must bring
+    Array = NDArray[np.float64]
+
+__all__ = [
+    "Curvature",
+    "assign",
+    "climb",
+    "evaluate",
+    "image",
+    "multiply",
+    "newton",
+    "radius",
+    "slack",
+]
+
 _MOST_STEPS = 40
+_FLAT = 0.1  # part of the slope at the start that may be left at the end of a step
+_MOST_PASSES = 24
+_FARTHEST = 2.0  # Newton steps at once; where the value rises for ever, farther ones overflow
+_FAR = 1e100  # slopes beyond it come of a system without a solution
+_LEAST = 1e-12
 
 
 @borrowing
@@ -73,13 +91,167 @@ def evaluate(W, centre, u, t, s, delta, z):
     Returns the dual value, ``u . (t - centre)``, and the support ``sum |s| / 2``.
     """
     multiply(W, u, s)
+    return settle(W, centre, u, t, s, delta, z)
+
+
+class Curvature(NamedTuple):
+    """``W W^T`` over the columns on which ``delta`` is not clipped, kept from step to step."""
+
+    total: Array  # its lower half
+    inside: NDArray[np.uint8]  # the columns that it is taken over
+    flip: NDArray[np.uint8]
+    sign: Array
+    place: NDArray[np.int64]
+    G: Array  # the columns that come or go
+    factor: Array
+    least: float  # what is always added to the diagonal: all columns may be clipped
+
+    @classmethod
+    def of(cls, W: Array) -> Curvature:
+        """Start with no columns."""
+        w, n = W.shape
+        return cls(
+            total=np.zeros((w, w)),
+            inside=np.zeros(n, dtype=np.uint8),
+            flip=np.zeros(n, dtype=np.uint8),
+            sign=np.zeros(n + 8),
+            place=np.zeros(n + 8, dtype=np.int64),
+            G=np.zeros((w, n + 8)),
+            factor=np.zeros((w, w)),
+            least=_LEAST * float((W * W).sum()) / max(w, 1) + 1e-300,
+        )
+
+
+@summing
+def _flips(s, inside, flip):
+    """Mark the columns that come or go; return how many are inside."""
+    count = 0
+    for j in range(s.size):
+        now = np.uint8(1) if abs(s[j]) < 0.5 else np.uint8(0)
+        flip[j] = now ^ inside[j]
+        inside[j] = now
+        count += int(now)
+    return count
+
+
+@borrowing
+def _listed(flag, place):
+    """List the places of non-zero flags."""
+    m = 0
+    for b in range(0, flag.size, 8):
+        if (
+            flag[b]
+            | flag[b + 1]
+            | flag[b + 2]
+            | flag[b + 3]
+            | flag[b + 4]
+            | flag[b + 5]
+            | flag[b + 6]
+            | flag[b + 7]
+        ):
+            for j in range(b, b + 8):
+                place[m] = j
+                m += flag[j]
+    return m
+
+
+@summing
+def _hessian(W, s, curvature):
+    """Bring the curvature up to date."""
+    total, inside, flip, sign, place, G, _, _ = curvature
+    count = _flips(s, inside, flip)
+    m = _listed(flip, place)
+    if m > count:
+        m = _listed(inside, place)
+        total[:] = 0.0
+    padded = (m + 7) // 8 * 8
+    for k in range(m):
+        sign[k] = 1.0 if inside[place[k]] else -1.0
+    for k in range(m, padded):
+        place[k], sign[k] = 0, 0.0
+    w = W.shape[0]
+    for i in range(w):
+        for k in range(padded):
+            G[i, k] = W[i, place[k]]
+    for i in range(w):
+        for k in range(0, i + 1, 4):
+            a, b, c, d = 0.0, 0.0, 0.0, 0.0
+            for j in range(padded):
+                g = sign[j] * G[i, j]
+                a += g * G[k, j]
+                b += g * G[k + 1, j]
+                c += g * G[k + 2, j]
+                d += g * G[k + 3, j]
+            total[i, k] += a
+            total[i, k + 1] += b
+            total[i, k + 2] += c
+            total[i, k + 3] += d
+
+
+# sizes: kernel, one factorisation
+@borrowing
+def newton(W, t, negative, u, s, z, curvature, du, damping):
+    """Write the Newton step into ``du``; a negative row moves only if it is violated or pulled.
+
+    ``damping`` is added to the Hessian, in units of its mean diagonal entry.
+    """
+    w = W.shape[0]
+    _hessian(W, s, curvature)
+    total, H, place = curvature.total, curvature.factor, curvature.place
+    trace, f = 0.0, 0
+    for i in range(w):
+        du[i] = 0.0
+        if not negative[i] or u[i] < 0.0 or z[i] > t[i]:
+            place[f] = i
+            trace += total[i, i]
+            f += 1
+    ridge = damping * max(trace, 0.0) / max(f, 1) + curvature.least
+    for a in range(f):
+        i = place[a]
+        for b in range(a + 1):
+            k = place[b]
+            rest = total[i, k] if a != b else total[i, k] + ridge
+            for c in range(b):
+                rest -= H[i, place[c]] * H[k, place[c]]
+            if a != b:
+                H[i, k] = rest / H[k, k]
+            else:
+                H[i, i] = np.sqrt(max(rest, ridge))
+    for a in range(f):
+        i = place[a]
+        rest = t[i] - z[i]
+        for c in range(a):
+            rest -= H[i, place[c]] * du[place[c]]
+        du[i] = rest / H[i, i]
+    for a in range(f - 1, -1, -1):
+        i = place[a]
+        rest = du[i]
+        for c in range(a + 1, f):
+            rest -= H[place[c], i] * du[place[c]]
+        du[i] = rest / H[i, i]
+
+
+@summing
+def along(s, ds, step):
+    """Give ``sum ds clip(s + step ds)`` and its slope in ``step``."""
+    total, bend = 0.0, 0.0
+    for j in range(s.size):
+        x = s[j] + step * ds[j]
+        total += ds[j] * (0.5 if x > 0.5 else (-0.5 if x < -0.5 else x))
+        bend += ds[j] * ds[j] if abs(x) < 0.5 else 0.0
+    return total, bend
+
+
+@summing
+def settle(W, centre, u, t, s, delta, z):
+    """As ``evaluate`` where ``s`` is known."""
     support, penalty = 0.0, 0.0
     for j in range(s.size):
-        size = abs(s[j])
-        short = min(size, 0.5)
-        delta[j] = min(max(s[j], -0.5), 0.5)
-        support += 0.5 * size
-        penalty += short * (size - 0.5 * short)
+        x = s[j]
+        clipped = 0.5 if x > 0.5 else (-0.5 if x < -0.5 else x)  # min and max would not vectorise
+        delta[j] = clipped
+        support += 0.5 * abs(x)
+        penalty += clipped * (x - 0.5 * clipped)
     image(W, centre, delta, z)
     lift = 0.0
     for i in range(W.shape[0]):
@@ -87,98 +259,72 @@ def evaluate(W, centre, u, t, s, delta, z):
     return lift - penalty, lift, support
 
 
-@summing
-def _gather(W, s, G, place):
-    """Copy the columns on which ``delta`` is not clipped; return their number, padded to 8."""
-    m = 0
-    for j in range(s.size):
-        place[m] = j
-        m += abs(s[j]) < 0.5
-    padded = min((m + 7) // 8 * 8, G.shape[1])
-    for i in range(W.shape[0]):
-        for k in range(m):
-            G[i, k] = W[i, place[k]]
-        for k in range(m, padded):
-            G[i, k] = 0.0
-    return padded
-
-
-@summing
-def _hessian(G, m, H):
-    """Write ``G G^T`` over the first ``m`` columns into the lower half of ``H``."""
-    for i in range(G.shape[0]):
-        for k in range(0, i + 1, 4):
-            a, b, c, d = 0.0, 0.0, 0.0, 0.0
-            for j in range(m):
-                g = G[i, j]
-                a += g * G[k, j]
-                b += g * G[k + 1, j]
-                c += g * G[k + 2, j]
-                d += g * G[k + 3, j]
-            H[i, k], H[i, k + 1], H[i, k + 2], H[i, k + 3] = a, b, c, d
-
-
-# sizes: kernel, one factorisation
 @borrowing
-def newton(W, t, negative, u, s, z, G, H, du, place, damping):
-    """Write the Newton step into ``du``; a negative row moves only if it is violated or pulled.
+def climb(W, centre, t, negative, u, du, s, ds, delta, z):
+    """Go along ``du`` to where the dual value is largest; as ``evaluate``.
 
-    ``damping`` is added to the Hessian, in units of its mean diagonal entry.
+    A pull on a negative row that ends on the way stays at zero, and the way goes on without it. If
+    the value does not rise, all stays as it is and -inf is returned. ``s`` is carried along; ask
+    ``evaluate`` before it serves as a proof.
     """
-    w = W.shape[0]
-    _hessian(G, _gather(W, s, G, place), H)
-    trace, f = 0.0, 0
-    for i in range(w):
-        du[i] = 0.0
-        if not negative[i] or u[i] < 0.0 or z[i] > t[i]:
-            place[f] = i
-            trace += H[i, i]
-            f += 1
-    ridge = damping * trace / max(f, 1) + 1e-300
-    for a in range(f):
-        i = place[a]
-        for b in range(a + 1):
-            k = place[b]
-            total = H[i, k] if a != b else H[i, k] + ridge
-            for c in range(b):
-                total -= H[i, place[c]] * H[k, place[c]]
-            if a != b:
-                H[i, k] = total / H[k, k]
-            else:
-                H[i, i] = np.sqrt(max(total, ridge))
-    for a in range(f):
-        i = place[a]
-        total = t[i] - z[i]
-        for c in range(a):
-            total -= H[i, place[c]] * du[place[c]]
-        du[i] = total / H[i, i]
-    for a in range(f - 1, -1, -1):
-        i = place[a]
-        total = du[i]
-        for c in range(a + 1, f):
-            total -= H[place[c], i] * du[place[c]]
-        du[i] = total / H[i, i]
+    multiply(W, du, ds)
+    rise = 0.0
+    for i in range(u.size):
+        rise += du[i] * (t[i] - centre[i])
+    moved = False
+    for _ in range(u.size):
+        most, row = _FARTHEST, -1
+        for i in range(u.size):
+            if negative[i] and du[i] > 0.0 and -u[i] < most * du[i]:
+                most, row = -u[i] / du[i], i
+        step = 0.0
+        if most > 0.0:
+            step = peak(s, ds, rise, most)
+        if step > 0.0:
+            moved = True
+            for i in range(u.size):
+                u[i] += step * du[i]
+            for j in range(s.size):
+                s[j] += step * ds[j]
+        if step < most or row < 0:
+            break
+        u[row] = 0.0
+        for j in range(s.size):
+            ds[j] -= du[row] * W[row, j]
+        rise -= du[row] * (t[row] - centre[row])
+        du[row] = 0.0
+    if not moved:
+        return -np.inf, 0.0, 0.0
+    return settle(W, centre, u, t, s, delta, z)
 
 
 @borrowing
-def improve(W, centre, t, negative, u, du, value, s, delta, z, trial):
-    """Go along ``du`` as far as the dual value rises; as ``evaluate``, or a value of -inf."""
-    step, slope = 1.0, 0.0
-    for i in range(u.size):
-        slope += du[i] * (t[i] - z[i])
-    for _ in range(_HALVINGS):
-        for i in range(u.size):
-            trial[i] = u[i] + step * du[i]
-            if negative[i] and trial[i] > 0.0:
-                trial[i] = 0.0
-        found, lift, support = evaluate(W, centre, trial, t, s, delta, z)
-        if found > value + _ARMIJO * step * slope:
-            for i in range(u.size):
-                u[i] = trial[i]
-            return found, lift, support
-        step *= 0.5
-    evaluate(W, centre, u, t, s, delta, z)
-    return -np.inf, 0.0, 0.0
+def peak(s, ds, rise, most):
+    """Give the step up to ``most`` at which ``step rise - sum H(s + step ds)`` is largest.
+
+    Newton's method on its slope, which falls piecewise linearly, within the steps between which
+    the slope is known to change its sign. The result is 0 where the value does not rise.
+    """
+    total, bend = along(s, ds, 0.0)
+    first = rise - total
+    if not 0.0 < first < _FAR:  # nor if it is NaN
+        return 0.0
+    low, high, step = 0.0, 2.0 * most, min(1.0, most)
+    for _ in range(_MOST_PASSES):
+        total, bend = along(s, ds, step)
+        slope = rise - total
+        if abs(slope) <= _FLAT * first:
+            return step
+        if slope > 0.0:
+            low = step
+            if step == most:
+                return most
+        else:
+            high = step
+        step = min(step + slope / bend, most) if bend > 0.0 else -1.0
+        if not low < step < high:
+            step = min(0.5 * (low + high), most) if low > 0.0 else high / 8.0
+    return low
 
 
 @borrowing
@@ -193,7 +339,7 @@ def slack(u, absolute, terms):
 # sizes: kernel, one search
 @borrowing
 def radius(
-    W: Any, centre, absolute, q, start, tight, free, t, s, delta, z, G, H, du, trial, u, place
+    W: Any, centre, absolute, q, start, tight, free, t, s, ds, delta, z, curvature, du, u
 ) -> float:
     """Give a number just below ``max {r : r q in Z}``; 0 if none was found.
 
@@ -209,10 +355,10 @@ def radius(
         value, _, support = evaluate(W, centre, u, t, s, delta, z)
         outside = False
         for _ in range(_MOST_STEPS):
-            rest = 0.0
+            reached = True
             for i in range(w):
-                rest = max(rest, abs(t[i] - z[i]))
-            if rest <= tight:
+                reached &= abs(t[i] - z[i]) <= tight  # no NaN passes
+            if reached:
                 return float(r * (1.0 - 1e-6))
             along, base = 0.0, 0.0
             for i in range(w):
@@ -223,8 +369,8 @@ def radius(
                 r = 0.999 * bound / along
                 outside = True
                 break
-            newton(W, t, free, u, s, z, G, H, du, place, 1e-8)
-            value, _, support = improve(W, centre, t, free, u, du, value, s, delta, z, trial)
+            newton(W, t, free, u, s, z, curvature, du, 1e-8)
+            value, _, support = climb(W, centre, t, free, u, du, s, ds, delta, z)
             if value == -np.inf:
                 break
         if r <= 0.0:

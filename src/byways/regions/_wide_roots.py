@@ -22,6 +22,7 @@ from byways.regions._wide_tree import (
     SIZE,
     SPARE,
     STAGE,
+    STARTS,
     UNUSED,
     WARM,
 )
@@ -79,7 +80,7 @@ def plant_root(net, space, tree):
 def lay_out(space, tree, slot):
     """Write coordinates, the gauge, its ceiling, and the first cuts of a root."""
     cursor, k, d = tree.cursor, space.rank, tree.cursor[COLUMNS]
-    cursor[CUTS] = 0
+    cursor[CUTS], cursor[STARTS] = 0, 0
     for c in range(d):
         for e in range(d):
             scale = tree.scale[c] * tree.scale[e]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from byways.core.compiled import entry
-from byways.regions._wide_oracle import radius
+from byways.regions._wide_oracle import Curvature, radius
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -229,7 +229,8 @@ def _with_apex(space: Space) -> Space:
     scale = np.minimum(-space.lower, space.upper)
     if not (scale > 0.0).all():
         return space
-    outer = _axes(space.W, space.centre, space.absolute, space.lower, space.upper)
+    room = Curvature.of(space.W)
+    outer = _axes(space.W, space.centre, space.absolute, space.lower, space.upper, room)
     usable = outer.min(axis=0) > 1e-4 * (space.upper - space.lower)
     space.outer[:] = outer
     return space._replace(apex=bool(usable.all()))
@@ -249,12 +250,12 @@ def _pad(values: Array, size: int) -> Array:
 
 
 @entry
-def _axes(W: Any, centre: Any, absolute: Any, lower: Any, upper: Any) -> Any:
+def _axes(W: Any, centre: Any, absolute: Any, lower: Any, upper: Any, curvature: Any) -> Any:
     """Give the radii of Z along the axes, downwards and upwards; 0 where zero is not inside."""
     w, n, r = W.shape[0], W.shape[1], lower.size
     s, delta, z = np.empty(n), np.empty(n), np.empty(w)
-    G, H, du, trial, u = np.empty((w, n)), np.empty((w, w)), np.empty(w), np.empty(w), np.zeros(w)
-    t, free, place = np.empty(w), np.zeros(w, dtype=np.bool_), np.empty(n + w, dtype=np.int64)
+    t, du, u, ds = np.empty(w), np.empty(w), np.zeros(w), np.empty(n)
+    free = np.zeros(w, dtype=np.bool_)
     q, outer = np.zeros(w), np.zeros((2, r))
     for i in range(r):
         for side in range(2):
@@ -270,14 +271,12 @@ def _axes(W: Any, centre: Any, absolute: Any, lower: Any, upper: Any) -> Any:
                 free,
                 t,
                 s,
+                ds,
                 delta,
                 z,
-                G,
-                H,
+                curvature,
                 du,
-                trial,
                 u,
-                place,
             )
             q[i] = 0.0
             if outer[side, i] <= 1e-4 * far:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from byways.regions._wide_oracle import Curvature
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -21,8 +23,8 @@ __all__ = ["WideTree", "plant"]
 # Places in WideTree.cursor, .frame, .stack and .number.
 (
     CURRENT, PENDING, SPARE, FORCED, STOP, NODES, PIVOTS, AMBIGUOUS, COLUMNS, CUTS, ASK, PROGRAMS,
-    ORACLE, ROOT, OWN_PROGRAMS,
-) = range(15)  # fmt: skip
+    ORACLE, ROOT, OWN_PROGRAMS, STARTS,
+) = range(16)  # fmt: skip
 SIZE, LEVEL, BIT, AGE, CERTIFICATE, STAGE, CUTS_BELOW, WARM = range(8)
 TO_VISIT, UNUSED = range(2)
 EXPLORED, CEILING = range(2)
@@ -34,6 +36,7 @@ NOTHING, ALIVE, POINT = range(3)
 
 MOST_CUTS = 192
 CUTS_ON_A_PATH = 96
+MOST_STARTS = 64
 
 
 class Program(NamedTuple):
@@ -90,8 +93,10 @@ class WideTree(NamedTuple):
     trial: Array
     s: Array
     delta: Array
-    G: Array
-    H: Array
+    ds: Array
+    curvature: Curvature
+    starts: Array  # (starts, rows of W): latest answers of the oracle in the root's cell
+    cost: Array  # of each: the sum of H
     system: Array
     place: Ints
     free: NDArray[np.bool_]  # no rows
@@ -136,13 +141,14 @@ def plant(problem: Problem, order: Order, space: Space) -> WideTree:
         varying=free[(free >= cursor[FORCED]) & (free < cursor[STOP])].astype(np.int64),
         negative=np.zeros(w, dtype=np.bool_),
         **_workspace(w, n, r, room),
+        curvature=Curvature.of(space.W),
         program=_program(w, n, r + k),
     )
 
 
 def _cursor(order: Order, slots: int, k: int, space: Space) -> Ints:
     """Start where nothing is planted yet."""
-    cursor = np.zeros(15, dtype=np.int64)
+    cursor = np.zeros(16, dtype=np.int64)
     cursor[SPARE] = slots
     cursor[CURRENT] = -1
     cursor[FORCED] = len(order.prefix)
@@ -163,8 +169,9 @@ def _workspace(w: int, n: int, r: int, room: int) -> dict[str, Any]:
         "trial": np.zeros(w),
         "s": np.zeros(n),
         "delta": np.zeros(n),
-        "G": np.zeros((w, n)),
-        "H": np.zeros((w, w)),
+        "ds": np.zeros(n),
+        "starts": np.zeros((MOST_STARTS, w)),
+        "cost": np.zeros(MOST_STARTS),
         "system": np.zeros((r + 1, 2 * r + 2)),
         "place": np.zeros(n + 2 * w, dtype=np.int64),
         "free": np.zeros(w, dtype=np.bool_),

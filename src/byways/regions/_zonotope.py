@@ -16,7 +16,7 @@ import numpy as np
 from byways.core.affine import Affine
 from byways.core.compiled import compiled
 from byways.regions._problem import Problem
-from byways.regions._wide_oracle import evaluate, improve, newton, slack
+from byways.regions._wide_oracle import Curvature, climb, evaluate, newton, slack
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,14 +45,12 @@ class Zonotope(NamedTuple):
     scale: Array
     u: Array
     du: Array
-    trial: Array
     target: Array
     z: Array
     s: Array
     delta: Array
-    G: Array
-    H: Array
-    place: NDArray[np.int64]
+    ds: Array
+    curvature: Curvature
     nowhere: NDArray[np.bool_]
 
     @classmethod
@@ -70,14 +68,12 @@ class Zonotope(NamedTuple):
             scale=2 * half,
             u=np.zeros(w),
             du=np.zeros(w),
-            trial=np.zeros(w),
             target=np.zeros(w),
             z=np.zeros(w),
             s=np.zeros(padded),
             delta=np.zeros(padded),
-            G=np.zeros((w, padded)),
-            H=np.zeros((w, w)),
-            place=np.zeros(padded + 2 * w, dtype=np.int64),
+            ds=np.zeros(padded),
+            curvature=Curvature.of(W),
             nowhere=np.zeros(w, dtype=np.bool_),
         )
 
@@ -138,10 +134,11 @@ def cut_off(zone, point, rows, column):
     for i in range(d):
         target[i] = zone.base[i] + zone.scale[i] * point[i]
     u[:] = 0.0
-    value, lift, support = evaluate(W, centre, u, target, s, delta, z)
+    _, lift, support = evaluate(W, centre, u, target, s, delta, z)
     damping = _DAMPING
     for _ in range(_STEPS):
         if lift > support * (1.0 + 1e-9) + 2.0 * slack(u, zone.absolute, terms):
+            _, _, support = evaluate(W, centre, u, target, s, delta, z)  # steps carry s along
             norm = 0.0
             rows[0, column] = support + slack(u, zone.absolute, terms)
             for i in range(d):
@@ -156,12 +153,10 @@ def cut_off(zone, point, rows, column):
             rest = max(rest, abs(target[i] - z[i]) - _INSIDE * zone.scale[i])
         if rest <= 0.0:
             return False
-        newton(W, target, free, u, s, z, zone.G, zone.H, zone.du, zone.place, damping)
-        found, up, reach = improve(
-            W, centre, target, free, u, zone.du, value, s, delta, z, zone.trial
-        )
+        newton(W, target, free, u, s, z, zone.curvature, zone.du, damping)
+        found, up, reach = climb(W, centre, target, free, u, zone.du, s, zone.ds, delta, z)
         if found > -np.inf:
-            value, lift, support = found, up, reach
+            lift, support = up, reach
             damping = max(damping * 0.1, _DAMPING)
         elif damping >= 1.0:
             return False
