@@ -189,6 +189,9 @@ def timeless(net: torch.nn.Sequential) -> torch.nn.Module:
     [
         ({"method": "ddpm"}, ValueError, "'ddpm'.*picard"),
         ({"window": 0}, ValueError, '"window" was 0'),
+        ({"chunks": -3}, ValueError, '"chunks" was -3'),
+        ({"max_steps": True}, ValueError, '"max_steps" was True'),
+        ({"tolerance": float("nan")}, ValueError, '"tolerance" was nan'),
         ({"schedule": torch.zeros(4)}, ValueError, "above 0"),
         ({"schedule": torch.ones(2, 2)}, ValueError, r"\(2, 2\)"),
         ({"x_T": torch.ones(3)}, ValueError, "batch"),

@@ -139,6 +139,17 @@ def test_layers_that_are_no_functions_are_refused() -> None:
         ours(x)
 
 
+@pytest.mark.parametrize("shape", [(3,), (0, 3), (1, 3), (2, 5, 3)])
+def test_any_number_of_samples(shape: tuple[int, ...]) -> None:
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 3), nn.ReLU()).double()
+    inputs = [sample(*shape).requires_grad_() for _ in range(2)]
+    for net, x in zip((parallel_backward(model, strategy="bppsa"), model), inputs, strict=True):
+        y = net(x)
+        assert y.shape == shape
+        y.square().sum().backward()
+    torch.testing.assert_close(inputs[0].grad, inputs[1].grad, rtol=1e-10, atol=1e-12)
+
+
 def test_second_derivatives_and_replaced_weights_are_refused() -> None:
     with torch.random.fork_rng():
         ours = parallel_backward(network(), strategy="bppsa")

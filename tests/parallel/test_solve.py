@@ -344,6 +344,19 @@ def test_failure_is_raised_or_flagged() -> None:
     assert info.residuals[-1] > 1
 
 
+@pytest.mark.parametrize("method", ["newton", "shooting", "jacobi"])
+def test_states_of_zero_converge_under_a_relative_tolerance(method: str) -> None:
+    x = torch.tensor([1.0, -9.0, -9.0, -9.0, 2.0, -9.0], dtype=torch.float64)[:, None]
+    start = torch.ones(1, dtype=torch.float64)
+
+    def f(x: Tensor, h: Tensor) -> Tensor:
+        return torch.relu(h + x)  # 2 0 0 0 2 0
+
+    found, info = solve_recurrence(f, x, start, method=method, tolerance=(0.0, 1e-10))
+    assert found[:, 0].tolist() == [2.0, 0.0, 0.0, 0.0, 2.0, 0.0]
+    assert info.converged
+
+
 def test_an_exploding_chain_does_not_pass_at_the_guess() -> None:
     # Relative to the largest state of all, zeros would be accepted at once.
     h0 = torch.ones(1, dtype=torch.float64)

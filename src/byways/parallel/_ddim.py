@@ -91,7 +91,7 @@ def sample_ddim(
 
     Raises:
         TypeError: If a tensor is not floating-point.
-        ValueError: If the method is unknown, schedule, times or window do not fit, or a parallel
+        ValueError: If the method is unknown, schedule, times or a number do not fit, or a parallel
             method meets a model that is random or mixes rows.
 
     References:
@@ -107,7 +107,10 @@ def sample_ddim(
         >>> info.rounds <= 3  # the sampler is affine here; the last round sees no change
         True
     """
-    path = _checked(model, x_T, schedule, method, timesteps, window)
+    _check_counts(window=window, chunks=chunks, max_steps=max_steps)
+    if not tolerance >= 0:
+        raise ValueError(f'"tolerance" was {tolerance!r}; it takes a number from 0 on')
+    path = _checked(model, x_T, schedule, method, timesteps)
     size = window or len(path.times)
     with torch.no_grad():
         if x_T.numel() == 0 or not len(path.times):
@@ -288,15 +291,18 @@ def _shoot(path: _Path, start: Tensor, chunks: int | None, tolerance: float) -> 
     return tails[-1]
 
 
-def _checked(
-    model: Any, x_T: Tensor, schedule: Tensor, method: str, timesteps: Any, window: int | None
-) -> _Path:
+def _check_counts(**counts: int | None) -> None:
+    for name, value in counts.items():
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if value is not None and not (whole and value > 0):
+            raise ValueError(f'"{name}" was {value!r}; it takes a positive number, or None')
+
+
+def _checked(model: Any, x_T: Tensor, schedule: Tensor, method: str, timesteps: Any) -> _Path:
     if not callable(model):
         raise TypeError(f'"model" was {model!r}; it takes a function (x, t) -> noise')
     if method not in METHODS:
         raise ValueError(f'"method" was {method!r}; it takes {", ".join(METHODS)}')
-    if window is not None and (isinstance(window, bool) or window < 1):
-        raise ValueError(f'"window" was {window!r}; it takes a positive number of steps, or None')
     check_tensor(x_T, "x_T")
     check_tensor(schedule, "schedule")
     check_finite(x_T, "x_T")

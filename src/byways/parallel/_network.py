@@ -38,6 +38,8 @@ class ScannedNetwork(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Compute what the layers compute."""
         refuse_random(self.layers, "model")
+        if x.ndim == 1:
+            return self.forward(x[None])[0]
         out: Tensor = _Scanned.apply(self, x, *self.parameters())
         return out
 

@@ -90,7 +90,8 @@ class Iteration:
             return h.new_zeros(h.shape[:-1])
         size = (f - h).abs().amax(dim=-1)
         ratio = size / (absolute + relative * f.abs().amax(dim=-1))
-        return ratio.nan_to_num(torch.inf, posinf=torch.inf)
+        # No residual is none, also where the tolerance is zero because the state is.
+        return ratio.nan_to_num(torch.inf, posinf=torch.inf).masked_fill(size == 0, 0.0)
 
     def run(self, h: Tensor) -> tuple[Tensor, Tensor]:
         """Iterate from a guess; give the states and the excess of each step and sequence."""
