@@ -244,6 +244,34 @@ def test_one_number_altered(case: tuple[LayerChain, RegionReport], data: st.Data
     assert not check_proof(chain, SQUARE, altered(proof, **{name: array}))
 
 
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"value_at": np.array([0]), "value_exact": np.array(["1e999999999"])},
+        {"value_at": np.array([0]), "value_exact": np.array(["1/0"])},
+        {"point_at": np.array([0]), "point_exact": np.array(["nan"])},
+        {"points": np.array([["a", "b"]])},
+        {"points": np.zeros(3)},
+        {"row": np.array(["a"])},
+        {"value": np.array([np.inf])},
+        {"value": np.array([np.nan])},
+        {"start": np.array([0])},
+        {"decision": np.array([[0]])},
+        {"kept": np.array([0.5])},
+    ],
+    ids=str,
+)
+def test_malformed(case: tuple[LayerChain, RegionReport], parts: dict[str, Any]) -> None:
+    """Whatever a file holds, the answer is a refusal, and soon."""
+    chain, report = case
+    proof = report.proof()
+    if "value" in parts:  # the first of them
+        parts = {"value": np.concatenate([parts["value"], proof.value[1:]])}
+    check = check_proof(chain, SQUARE, altered(proof, **parts))
+    assert not check
+    assert check.reason
+
+
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10**6))
 def test_a_forged_emptiness_is_never_accepted(seed: int) -> None:

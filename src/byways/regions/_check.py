@@ -58,7 +58,7 @@ def check(
     try:
         rows = Rows(chain, domain)
         leaves, refused = _walk(rows, proof)
-    except (KeyError, ValueError, TypeError, IndexError, ArithmeticError) as error:
+    except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
         raise RefusedError(f"the proof is malformed: {error!r}") from error
     segments = leaves @ (rows.unit[:, None] == np.unique(rows.unit))
     return np.unique(segments.astype(np.uint8), axis=0), refused
@@ -69,9 +69,9 @@ def _walk(rows: Rows, proof: Mapping[str, NDArray[Any]]) -> tuple[Sides, int]:
     m, size, points, n = rows.given, len(rows.own), proof["points"], proof["points"].shape[1]
     start, row, value = (proof[name].tolist() for name in ("start", "row", "value"))
     for i, text in zip(proof["value_at"].tolist(), proof["value_exact"].tolist(), strict=True):
-        value[i] = Fraction(text)
+        value[i] = _fraction(text)
     texts = zip(proof["point_at"].tolist(), proof["point_exact"].tolist(), strict=True)
-    exact = {i: Fraction(text) for i, text in texts}
+    exact = {i: _fraction(text) for i, text in texts}
     waiting, refused = [np.repeat([1, OPEN], [m, size - m])], 0
     leaves: list[Sides] = []
     nodes = zip(proof["decision"].tolist(), proof["kept"].tolist(), strict=True)
@@ -198,6 +198,11 @@ def _affine(weight: NDArray[np.float64], bias: NDArray[np.float64]) -> Integers:
     """Give the matrix that takes ``(x, 1)`` to ``(weight @ x + bias, 1)``, times some number."""
     last = np.eye(1, weight.shape[1] + 1, weight.shape[1])
     return _integers(np.vstack([np.column_stack([weight, bias]), last]))[0]
+
+
+def _fraction(text: str) -> Fraction:
+    """Read ``p/q``, and nothing that is short to write and long to work out."""
+    return Fraction(*map(int, text.split("/")))
 
 
 def _integers(numbers: Any) -> tuple[Integers, int]:
