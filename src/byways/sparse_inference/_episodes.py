@@ -54,8 +54,9 @@ class Nets(NamedTuple):
     targets: Ints
     out_start: Ints
     out_ids: Ints
-    in_start: Ints
-    in_ids: Ints
+    at_start: Ints
+    at_ids: Ints  # edges at each vertex, first those out of it, then those into it
+    at_ends: Ints  # their other ends
     sizes: Ints  # vertices and edges
 
 
@@ -86,7 +87,8 @@ def pack(graphs: Sequence[EdgeGraph], edges: int = 1) -> Nets:
     """Put networks into rows that have room for at least so many edges."""
     vertices = max(graph.vertices for graph in graphs)
     edges = max(edges, *(graph.edges for graph in graphs))
-    shapes = (edges, edges, vertices + 1, edges, vertices + 1, edges, 2)
+    starts = vertices + 1
+    shapes = (edges, edges, starts, edges, starts, 2 * edges, 2 * edges, 2)
     nets = Nets(*(np.zeros((len(graphs), shape), np.int64) for shape in shapes))
     for i, graph in enumerate(graphs):
         place(nets, i, graph)
@@ -95,7 +97,12 @@ def pack(graphs: Sequence[EdgeGraph], edges: int = 1) -> Nets:
 
 def place(nets: Nets, i: int, graph: EdgeGraph) -> None:
     """Put a network into a row."""
-    rows = (graph.sources, graph.targets, *graph.out_of, *graph.into)
+    ends = np.concatenate([graph.sources, graph.targets])
+    others = np.concatenate([graph.targets, graph.sources])
+    order = np.argsort(ends, kind="stable")
+    at_start = np.append(0, np.cumsum(graph.out_degree + graph.in_degree))
+    at_ids = np.tile(np.arange(graph.edges), 2)[order]
+    rows = (graph.sources, graph.targets, *graph.out_of, at_start, at_ids, others[order])
     for array, row in zip(nets[:-1], rows, strict=True):
         array[i, : len(row)] = row
     nets.sizes[i] = graph.vertices, graph.edges
@@ -122,7 +129,7 @@ def start(nets: Nets, places: int) -> States:
 
 def widened(nets: Nets, states: States, by: int) -> tuple[Nets, States]:
     """Make room for more vertices a game."""
-    wide = {"out_start", "in_start", "left_in", "left", "stamp", "held"}
+    wide = {"out_start", "at_start", "left_in", "left", "stamp", "held"}
 
     def pad(name: str, array: NDArray[Any]) -> NDArray[Any]:
         return np.pad(array, ((0, 0), (0, by))) if name in wide else array
@@ -153,9 +160,9 @@ def begin(nets, states, chosen):
         states.tally[i, :] = 0
         states.status[i, :] = 0
         for x in range(n):
-            states.left_in[i, x] = nets.in_start[i, x + 1] - nets.in_start[i, x]
-            states.left[i, x] = states.left_in[i, x]
-            states.left[i, x] += nets.out_start[i, x + 1] - nets.out_start[i, x]
+            states.left[i, x] = nets.at_start[i, x + 1] - nets.at_start[i, x]
+            out = nets.out_start[i, x + 1] - nets.out_start[i, x]
+            states.left_in[i, x] = states.left[i, x] - out
         for e in range(m):
             if states.left_in[i, nets.sources[i, e]] == 0:
                 states.status[i, e] = READY
@@ -199,28 +206,17 @@ def run(i, e, nets, states):
 
 
 @borrowing
-def _edges_at(i, x, side, nets):
-    """Give the range of the edges out of (side 0) or into a vertex."""
-    starts = nets.out_start if side == 0 else nets.in_start
-    return starts[i, x], starts[i, x + 1]
-
-
-# sizes: kernel, one scan over the edges at the cache
-@borrowing
 def free_edge(i, nets, states):
     """Find a ready edge with both ends in the cache, first one that finishes a vertex; else -1."""
     best, least = -1, np.int64(2) ** 62
     for c in range(states.tally[i, SIZE]):
         x = states.cache[i, c]
-        for side in range(2):
-            first, last = _edges_at(i, x, side, nets)
-            for k in range(first, last):
-                e = nets.out_ids[i, k] if side == 0 else nets.in_ids[i, k]
-                y = nets.targets[i, e] if side == 0 else nets.sources[i, e]
-                if states.status[i, e] != READY or not states.held[i, y]:
-                    continue
-                if states.left[i, x] + states.left[i, y] < least:
-                    best, least = e, states.left[i, x] + states.left[i, y]
+        for k in range(nets.at_start[i, x], nets.at_start[i, x + 1]):
+            e, y = nets.at_ids[i, k], nets.at_ends[i, k]
+            if states.status[i, e] != READY or not states.held[i, y]:
+                continue
+            if states.left[i, x] + states.left[i, y] < least:
+                best, least = e, states.left[i, x] + states.left[i, y]
     return best
 
 
@@ -247,7 +243,7 @@ def step(nets, states, edges, free, misses, ran):
         ran[i] = states.tally[i, RUN] - before
 
 
-# sizes: kernel, as above
+# sizes: kernel, what is ready is asked for in three ways
 @borrowing
 def choices(i, everything, nets, states, edges):
     """List ready edges: all, or those at the cache, or the next in line if there are none."""
@@ -262,13 +258,11 @@ def choices(i, everything, nets, states, edges):
                 count += 1
         return count
     for c in range(tally[SIZE]):
-        for side in range(2):
-            first, last = _edges_at(i, states.cache[i, c], side, nets)
-            for k in range(first, last):
-                e = nets.out_ids[i, k] if side == 0 else nets.in_ids[i, k]
-                if states.status[i, e] == READY:
-                    edges[count] = e
-                    count += 1
+        x = states.cache[i, c]
+        for k in range(nets.at_start[i, x], nets.at_start[i, x + 1]):
+            if states.status[i, nets.at_ids[i, k]] == READY:
+                edges[count] = nets.at_ids[i, k]
+                count += 1
     if count == 0:
         while states.status[i, tally[NEXT]] != READY:
             tally[NEXT] = (tally[NEXT] + 1) % m
@@ -285,14 +279,11 @@ def _count_near(i, nets, states, known):
     """
     for c in range(states.tally[i, SIZE]):
         x = states.cache[i, c]
-        for side in range(2):
-            first, last = _edges_at(i, x, side, nets)
-            for k in range(first, last):
-                e = nets.out_ids[i, k] if side == 0 else nets.in_ids[i, k]
-                y = nets.targets[i, e] if side == 0 else nets.sources[i, e]
-                known[y, 0] += states.status[i, e] == READY
-                known[y, 1] += states.status[i, e] != DONE
-                known[y, 2] += states.status[i, e] == READY and states.left[i, x] == 1
+        for k in range(nets.at_start[i, x], nets.at_start[i, x + 1]):
+            e, y = nets.at_ids[i, k], nets.at_ends[i, k]
+            known[y, 0] += states.status[i, e] == READY
+            known[y, 1] += states.status[i, e] != DONE
+            known[y, 2] += states.status[i, e] == READY and states.left[i, x] == 1
 
 
 @borrowing
