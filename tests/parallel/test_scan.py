@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -256,6 +257,30 @@ def test_a_small_term_beside_the_identity_keeps_its_digits() -> None:
     assert isinstance(node, IdentityPlus)
     expected = 1024e-12 + 1024 * 1023 / 2 * 1e-24
     assert float(node.E.to_dense()) == pytest.approx(expected, rel=1e-14)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("strategy", ["auto", "pcr"])
+@pytest.mark.parametrize("steps", [0, 1, 2, 9])
+def test_states_before_each_step(steps: int, strategy: str, reverse: bool) -> None:
+    inputs = [random(2, steps, 3), random(2, steps, 3, seed=1), random(2, 3, seed=2)]
+    a, b, start = (one.requires_grad_() for one in inputs)
+    options: dict[str, Any] = {"dim": 1, "strategy": strategy, "reverse": reverse}
+    h, expected = start, {}
+    for t in reversed(range(steps)) if reverse else range(steps):
+        expected[t] = h
+        h = a[:, t] * h + b[:, t]
+    found = scan(a, b, start, inclusive=False, **options)
+    if steps == 0:
+        assert found.shape == (2, 0, 3)
+        return
+    plain = torch.stack([expected[t] for t in range(steps)], dim=1)
+    torch.testing.assert_close(found, plain, rtol=1e-12, atol=1e-12)
+    if steps > 1:
+        ours, theirs = (torch.autograd.grad(one.sin().sum(), inputs) for one in (found, plain))
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+    without = scan(a, b, inclusive=False, **options)
+    assert not without[:, -1 if reverse else 0].any()
 
 
 @pytest.mark.parametrize("wanted", [(0,), (1,), (2,), (0, 2)])

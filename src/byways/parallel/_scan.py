@@ -59,6 +59,7 @@ def scan(
     reverse: bool = False,
     strategy: str = "auto",
     chunk: int | None = None,
+    inclusive: bool = True,
     return_info: bool = False,
 ) -> Any:
     """Give all states of ``h_t = A_t h_{t-1} + b_t``, ``h_0 = x0``.
@@ -77,6 +78,7 @@ def scan(
         strategy: ``"sequential"``, ``"blelloch"``, ``"pcr"``, ``"chunked"``, or ``"auto"``: the
             compiled loop on a CPU, doubling elsewhere.
         chunk: Steps of a chunk of the chunked strategy; about the root of the length if None.
+        inclusive: Give the state after each step; if False the one before it, ``x0`` first.
         return_info: Give ``(states, info)``, where ``info`` counts levels and combinations.
 
     Shape:
@@ -109,7 +111,18 @@ def scan(
         system = check_system(A, b, dim)
         states, info = _general(system, b, check_start(x0, b, dim), dim, reverse, strategy, chunk)
     check_outcome(states, A, b, dim, 0 if reverse else -1)
+    if not inclusive:
+        states = _before(states, check_start(x0, b, dim), dim, reverse)
     return (states, info) if return_info else states
+
+
+def _before(states: Tensor, start: Tensor, dim: int, reverse: bool) -> Tensor:
+    """Shift the states by one step."""
+    steps = states.shape[dim]
+    if steps == 0:
+        return states
+    first, rest = start.unsqueeze(dim).to(states.dtype), states.narrow(dim, int(reverse), steps - 1)
+    return torch.cat((rest, first) if reverse else (first, rest), dim=dim)
 
 
 def _is_plain(A: Any, b: Any, x0: Any, dim: int) -> TypeGuard[Tensor]:
