@@ -112,3 +112,33 @@ def test_shooting_takes_a_guess_bounds_and_a_tolerance() -> None:
     )
     assert info.iterations < cold.iterations
     assert 0 < float((loose - exact).abs().max()) < 1.0
+
+
+@pytest.mark.parametrize("method", ["picard", "jacobi", "newton"])
+def test_what_another_method_leaves_is_settled_by_shooting(method: str) -> None:
+    x, h0, W = (one.requires_grad_() for one in problem(200, gain=0.5))
+    options: dict[str, Any] = {"method": method, "max_steps": 2}
+    found, info = solve_recurrence(tanh_cell, x, h0, (W,), **options)
+    expected = torch.stack(nonlinear(lambda x, h: tanh_cell(x, h, W), list(x), h0))
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+    assert not info.converged  # by the method itself
+    assert "then shooting was tried" in info.fallback
+    assert info.fallback_steps == 0
+    ours, theirs = (
+        torch.autograd.grad(one.square().sum(), (x, h0, W)) for one in (found, expected)
+    )
+    torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
+
+
+def test_chaos_that_no_method_settles_is_replayed_exactly() -> None:
+    rate = torch.tensor([[4.0], [2.0]], dtype=torch.float64)
+    h0 = torch.full((2, 1), 0.3, dtype=torch.float64)
+
+    def f(x: Tensor, h: Tensor) -> Tensor:
+        return rate * h * (1 - h)
+
+    found, info = solve_recurrence(f, torch.zeros(400), h0, method="jacobi", max_steps=7)
+    expected = torch.stack(nonlinear(f, range(400), h0))
+    torch.testing.assert_close(found[:, 0], expected[:, 0], rtol=0, atol=0)
+    torch.testing.assert_close(found[:, 1], expected[:, 1], rtol=1e-10, atol=1e-10)
+    assert "1 computed step by step from step 7" in info.fallback

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = ["solve_recurrence"]
+
+_LONG = 64  # steps from which shooting is tried on what another method has left
+_ROUNDS = 4  # of it
 
 
 def solve_recurrence(
@@ -86,8 +89,9 @@ def solve_recurrence(
             100 for the others, if None.
         init: A guess of the states, such as those of the last call; zero if None.
         damping: Between 0 and 1, shrinks the Jacobian. It trades speed for stability.
-        on_failure: ``"fallback"`` computes unfinished sequences step by step from their first
-            unfinished step, which is exact; ``"raise"``; ``"return"`` what there is, flagged.
+        on_failure: ``"fallback"`` tries four rounds of shooting on unfinished sequences, and goes
+            step by step from their first unfinished step, which is exact; ``"raise"``;
+            ``"return"`` what there is, flagged.
         max_bytes: Most memory for the Jacobians.
         generator: Draws the signs of ``"probe"``; a fixed seed if None.
 
@@ -207,11 +211,48 @@ class _Problem:
                 f"{text}; the largest residual is {self.info.residuals[-1]:.3g} times the "
                 'tolerance. Give bounds, a better "init", or on_failure="fallback"'
             )
+        return self._fall_back(search, start, tensors, h, excess, text)
+
+    def _fall_back(
+        self,
+        search: _Search,
+        start: Tensor,
+        tensors: Sequence[Tensor],
+        h: Tensor,
+        excess: Tensor,
+        text: str,
+    ) -> Tensor:
+        """Finish the sequences that a method has left: by shooting if that works, else exactly."""
+        said = f"{self.info.fallback}; {text}" if self.info.fallback else text
+        if self.info.method != "shooting" and len(h) >= _LONG:
+            h, excess = self._by_shooting(search, start, tensors, h, excess)
+            said += "; then shooting was tried"
+        failed = ~(excess.amax(dim=0) <= 1)
+        self.info.fallback = said
+        if not bool(failed.any()):
+            return h
         first = int((excess[:, failed] > 1).any(dim=1).nonzero()[0, 0])
-        said = f"{self.info.fallback}; " if self.info.fallback else ""
-        self.info.fallback = f"{said}{text}: computed step by step from step {first}"
-        self.info.fallback_steps = steps - first
+        self.info.fallback += f": {int(failed.sum())} computed step by step from step {first}"
+        self.info.fallback_steps = len(h) - first
         return self._by_steps(start, tensors, h, first, failed)
+
+    def _by_shooting(
+        self,
+        search: _Search,
+        start: Tensor,
+        tensors: Sequence[Tensor],
+        h: Tensor,
+        excess: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Try a few rounds of shooting, and take from it what a method has left."""
+        tried = replace(search, max_steps=_ROUNDS)
+        iteration = replace(self._iteration(tried, start, tensors), info=SolveInfo("shooting"))
+        found, jumps = roll_out(
+            lambda at, state: self.step(tensors, state, at), iteration, None, len(h)
+        )
+        settled = ~(excess.amax(dim=0) <= 1) & (jumps.amax(dim=0) <= 1)
+        h = torch.where(settled[..., None], found, h)
+        return h, torch.where(settled, torch.zeros_like(excess), excess)
 
     def _iteration(self, search: _Search, start: Tensor, tensors: Sequence[Tensor]) -> Iteration:
         def whole(h: Tensor) -> Tensor:
