@@ -32,6 +32,7 @@ from _sparse_policy import policy
 from byways.networks import as_chain
 from byways.sparse_inference import (
     EdgeGraph,
+    EdgeOrder,
     compile_network,
     order_edges,
     radix_net,
@@ -40,6 +41,7 @@ from byways.sparse_inference import (
     simulate_cache,
 )
 from byways.sparse_inference._roofline import multiply_add_rate
+from byways.sparse_inference._simple_orders import even_destinations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -75,6 +77,9 @@ def radix(pace: Pace) -> Iterator[Row]:
     plain = order_edges(graph, "destination")
     yield from _against(f"{title}, edge order as given", graph, rows, pace, ("scipy",),
                         {"scipy": 5.0}, order=plain)  # fmt: skip
+    alike = EdgeOrder(even_destinations(graph))
+    yield from _against(f"{title}, one neuron at a time, those with the same sources in turn",
+                        graph, rows, pace, ("scipy",), {"scipy": 5.0}, order=alike)  # fmt: skip
     yield from _against(f"{title}, groups", graph, rows, pace, ("scipy",), {"scipy": 12.0})
     if not pace.quick:
         run, x = compile_network(graph, threads=1), _inputs(rows)
@@ -92,6 +97,11 @@ def challenge(pace: Pace) -> Iterator[Row]:
     graph, x = radix_net(_WIDTH, layers), _inputs(rows)
     ways: list[tuple[str, float, dict[str, Any]]] = [
         ("edge order as given", 9.0, {"order": order_edges(graph, "destination")}),
+        (
+            "one neuron at a time, those with the same sources in turn",
+            9.0,
+            {"order": EdgeOrder(even_destinations(graph))},
+        ),
         ("groups", 15.0, {}),
         ("groups, dead inputs leave", 25.0, {"compact": 12}),
         ("identical neurons merged", 200.0, {"merge": True}),

@@ -18,7 +18,11 @@ from byways.sparse_inference import (
     simulate,
 )
 from byways.sparse_inference._finders import METHODS
-from byways.sparse_inference._simple_orders import even_source_blocked, source_blocked
+from byways.sparse_inference._simple_orders import (
+    even_destinations,
+    even_source_blocked,
+    source_blocked,
+)
 from tests.oracles import edges as oracle
 from tests.oracles.edges import fewest_ios, topological_orders
 from tests.sparse_inference.graphs import complete, graph_of, random_graph
@@ -109,6 +113,23 @@ def test_blocks_of_sources_with_few_edges_first(name: str, size: int) -> None:
             even += itertools.chain(*sorted(runs, key=len))
     assert [edges[e] for e in source_blocked(graph, size)] == plain
     assert [edges[e] for e in even_source_blocked(graph, size)] == even
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_even_destinations_keep_those_with_the_same_sources_together(name: str) -> None:
+    graph = NETWORKS[name]
+    order = even_destinations(graph)
+    EdgeOrder(order).require_valid(graph)
+    runs = [
+        (v, [int(graph.sources[e]) for e in edges])
+        for v, edges in itertools.groupby(order.tolist(), lambda e: int(graph.targets[e]))
+    ]
+    assert len({v for v, _ in runs}) == len(runs), "a target was left and taken up again"
+    keys = [(int(graph.level[v]), len(sources)) for v, sources in runs]
+    assert keys == sorted(keys)
+    changes = [key for key, _ in itertools.groupby((graph.level[v], heads) for v, heads in runs)]
+    kinds = {(int(level), *heads) for level, heads in changes}
+    assert len(changes) == len(kinds), "neurons with the same sources stand apart"
 
 
 def ego_by_scanning(graph: EdgeGraph, window: int) -> list[int]:
