@@ -32,8 +32,8 @@ class RNN(DropIn, nn.RNN):
       other devices a few rounds of shooting where they worked before, else torch's kernel.
 
     ``last_info`` says how the last call went, one entry for each layer and direction. Float16 and
-    bfloat16 run in float32 on the floor. Gradients are of first order; a second derivative raises.
-    ``torch.compile`` leaves the loops outside its graphs.
+    bfloat16 run in float32 but by torch's kernel. Gradients are of first order; a second derivative
+    raises. ``torch.compile`` leaves the loops outside its graphs.
 
     Cost of a layer: O(T B H (H + I)) operations. The floor keeps T B H numbers for the backward
     pass and shooting T B times what one step's graph keeps.
