@@ -22,7 +22,9 @@ class Region:
 
     Attributes:
         network: The network.
-        signs: Segment of every hidden unit (for ReLU 0 off, 1 on), shape ``(units,)``, uint8.
+        signs: Segment of every hidden unit (for ReLU 0 off, 1 on), shape ``(units,)``, uint8. For
+            max-pooling ``network.states(signs)`` tells the winners; matches that they do not play
+            are 0.
         witness: An input inside the region, shape ``(n_0,)``, or None if none was kept.
     """
 
