@@ -1,12 +1,15 @@
-"""Networks that are the same on every machine, without PyTorch."""
+"""Networks that are the same on every machine, all but one without PyTorch."""
 
 from __future__ import annotations
+
+import itertools
 
 import numpy as np
 
 from byways.core import LayerChain
+from byways.networks import as_chain
 
-__all__ = ["name", "seeded_network", "trained_network"]
+__all__ = ["name", "seeded_maxout", "seeded_network", "trained_network"]
 
 
 def seeded_network(*widths: int, seed: int = 0) -> LayerChain:
@@ -33,6 +36,25 @@ def seeded_network(*widths: int, seed: int = 0) -> LayerChain:
             arrays.append((u * (2.0 * bound) - bound).astype(np.float32).astype(np.float64))
         pairs.append((arrays[0], arrays[1]))
     return LayerChain.from_arrays(pairs)
+
+
+def seeded_maxout(*widths: int, of: int = 4, seed: int = 0) -> LayerChain:
+    """Give a network each of whose hidden units is the largest of some affine functions.
+
+    Args:
+        widths: Inputs and hidden units.
+        of: How many functions each is the largest of.
+        seed: Of PyTorch, which draws the weights.
+    """
+    import torch
+    from torch import nn
+
+    torch.manual_seed(seed)
+    parts: list[nn.Module] = []
+    for before, width in itertools.pairwise(widths):
+        pool = (nn.Unflatten(1, (1, of * width)), nn.MaxPool1d(of), nn.Flatten())
+        parts += [nn.Linear(before, of * width), *pool]
+    return as_chain(nn.Sequential(*parts, nn.Linear(widths[-1], 1)), (widths[0],))
 
 
 def trained_network(width: int, seed: int = 0) -> tuple[LayerChain, float]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from _budgets import budgets
-from _networks import name, seeded_network
+from _networks import name, seeded_maxout, seeded_network
 from _peers import Relucent, is_facet, lacking
 from _ratio import Pace, Row, Side, compare, main, minima, missing, wall_seconds
 from _regions_kernels import KNOWN, as_set, edges, programs, walk_alone, witnesses
@@ -82,6 +82,28 @@ def linear(pace: Pace) -> Iterator[Row]:
         seconds, reports = minima(list(calls), pace=pace)
         counts = [len(report) for report in reports]
         yield _fitted(f"linear: {inputs}-n-n, n = {widths[0]}..{widths[-1]}", counts, seconds)
+
+
+def maxima(pace: Pace) -> Iterator[Row]:
+    """A state for each number that may be the largest, against all matches of a tournament."""
+    nets: list[Widths] = [(3, 4, 4), (4, 6, 6), (6, 6, 5)]
+    for widths in nets[:1] if pace.quick else nets:
+        claim = f"maxima: {name(widths)}, each unit the largest of 4, count"
+        if absent := lacking("torch"):
+            yield missing(claim, "winners", "matches", 1.0, absent)
+            continue
+        call = partial(count_regions, seeded_maxout(*widths), _UNIT, method="simplex")
+        listing = partial(enumerate_regions, seeded_maxout(*widths), _UNIT, keep=("signs",))
+        winners, matches = listing(), listing(maxima="matches")
+        row = compare(
+            claim,
+            Side("winners", call),
+            Side("matches", partial(call, maxima="matches")),
+            pace=pace,
+            same=lambda ours, _, reports=(winners, matches): _same_winners(ours, *reports),
+            goal=1.0,
+        )
+        yield replace(row, counted={"winners": len(winners), "matches": len(matches)})
 
 
 def relucent(pace: Pace) -> Iterator[Row]:
@@ -219,6 +241,14 @@ def _same_regions(widths: Widths, ours: RegionReport, peer: RegionReport) -> str
     return ""
 
 
+def _same_winners(ours: RegionCount, winners: RegionReport, matches: RegionReport) -> str:
+    """Compare which numbers are the largest together, of whose matches nobody knows."""
+    mine, theirs = (as_set(r.network.states(r.signs)) for r in (winners, matches))
+    if mine == theirs and ours.total == len(winners) == len(mine):
+        return ""
+    return f"{ours.total} regions, {len(mine)} states in the list, {len(theirs)} among the matches"
+
+
 def _same_counts(ours: RegionCount, peer: RegionCount) -> str:
     a, b = ours.layer_counts, peer.layer_counts
     return "" if a == b and ours.total == peer.total else f"{a} and {b}"
@@ -250,6 +280,7 @@ if __name__ == "__main__":
                 "simplex": simplex,
                 "vertices": vertices,
                 "linear": linear,
+                "maxima": maxima,
                 "relucent": relucent,
                 "workers": workers,
                 "budgets": budgets,
