@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 
 import torch
 from torch import Tensor
@@ -42,7 +43,7 @@ def refuse_non_finite(name: str, x_TB: Tensor) -> None:
     """Raise where the input, time first, has NaN or infinity."""
     # A finite sum rules both out and reads the input once; an overflowing sum needs a look.
     x_TB = x_TB.detach()
-    if bool(torch.isfinite(x_TB.sum())):
+    if isfinite(x_TB.sum().item()):
         return
     bad = ~torch.isfinite(x_TB)
     if bool(bad.any()):

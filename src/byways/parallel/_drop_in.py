@@ -90,6 +90,8 @@ class DropIn(nn.RNNBase):
         Raises:
             ValueError: If shapes or lengths do not fit, or ``input`` is not finite.
         """
+        if not torch.compiler.is_compiling():
+            return self._forward(input, hx, lengths)
         if DropIn._untraced is None:
             # The loops are no code that torch.compile could trace. Not at import: this loads it.
             DropIn._untraced = staticmethod(torch.compiler.disable(DropIn._forward))
@@ -189,7 +191,7 @@ class DropIn(nn.RNNBase):
             return "shooting" if shoots else "torch"
         if steps == 0 or sequences == 0 or lengths is not None:
             return "floor"
-        weighted = any(weight.requires_grad for weight in self.parameters())
+        weighted = any(w.requires_grad for w in self._flat_weights if w is not None)
         training = torch.is_grad_enabled() and (input.requires_grad or weighted)
         cell = type(self).__name__.lower()
         wins = torch_wins(cell, steps, sequences, self.hidden_size, training=training)
