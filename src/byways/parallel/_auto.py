@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ _MARGIN = 1.1  # the fit is no better than that, and torch's kernel is what user
 _GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 
 
+@lru_cache(maxsize=256)
 def torch_wins(cell: str, steps: int, sequences: int, units: int, *, training: bool) -> bool:
     """Tell whether torch's own kernel is the faster one on a CPU.
 

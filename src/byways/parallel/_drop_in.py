@@ -191,8 +191,10 @@ class DropIn(nn.RNNBase):
             return "shooting" if shoots else "torch"
         if steps == 0 or sequences == 0 or lengths is not None:
             return "floor"
-        weighted = any(w.requires_grad for w in self._flat_weights if w is not None)
-        training = torch.is_grad_enabled() and (input.requires_grad or weighted)
+        training = torch.is_grad_enabled() and (
+            input.requires_grad
+            or any(weight.requires_grad for weight in self._flat_weights if weight is not None)
+        )
         cell = type(self).__name__.lower()
         wins = torch_wins(cell, steps, sequences, self.hidden_size, training=training)
         return "torch" if wins else "floor"
