@@ -10,8 +10,8 @@ small dense programs ask for; the ratio is to the first, the second is counted b
 run in the same process, in CPU seconds of one core.
 
 How hard a trained network is depends on its weights: the claim takes five of them, and their median
-has the goal. Claim "large" counts a random sample of the first-layer cells, and
-gives the total as an estimate with its standard error.
+has the goal. Claim "large" counts a random sample of the first-layer cells, and gives the total as
+an estimate with its standard error.
 
 The claims "table", "large" and "stream" are for hand-made runs and start only by name.
 """

@@ -349,6 +349,8 @@ def radius(
     w = W.shape[0]
     r = start
     u[:] = 0.0
+    curvature.inside[:] = 0  # so that the result does not hang on the steps before
+    curvature.total[:] = 0.0
     for _ in range(200):
         for i in range(w):
             t[i] = r * q[i]
