@@ -301,7 +301,8 @@ def interrupt(programs: Programs, path: Path, delay: float, count: int) -> None:
         _, errors = boss.communicate(timeout=30)
     assert boss.returncode in (0, 1, -signal.SIGINT), errors
     if boss.returncode:
-        assert errors.strip().splitlines()[-1] == "KeyboardInterrupt", errors
+        # As a rule the last line, but Python wraps one that falls into a class it is importing.
+        assert "KeyboardInterrupt" in errors.splitlines(), errors
 
 
 @pytest.mark.parametrize("moments", [3, pytest.param(50, marks=pytest.mark.slow)])
