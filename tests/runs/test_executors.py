@@ -64,6 +64,13 @@ def test_the_callers_process_is_left_alone() -> None:
     assert (dict(os.environ), signal.getsignal(signal.SIGINT)) == before
 
 
+def test_workers_start_together(tmp_path: Path) -> None:
+    """None waits for another that is starting: each waits here until all are there."""
+    context = workloads.Rendezvous(3, tmp_path, 3)
+    ((_, result),) = run_tasks(workloads.meet, make_tasks(1), context=context, workers=3)
+    assert result.counts["present"] == 3
+
+
 def test_all_cores_are_those_that_the_process_may_use() -> None:
     if not hasattr(os, "sched_setaffinity"):
         pytest.skip("this system has no sched_setaffinity")

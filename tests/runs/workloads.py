@@ -49,6 +49,21 @@ class Forgetful(Scale):
         return cls(0)
 
 
+@dataclass(frozen=True)
+class Rendezvous(Scale):
+    """A context that no process can read before as many as expected are about to read it."""
+
+    folder: Path
+    expected: int
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__dict__.update(state)
+        (self.folder / str(os.getpid())).touch()
+        end = time.monotonic() + 60
+        while len(list(self.folder.iterdir())) < self.expected and time.monotonic() < end:
+            time.sleep(0.01)
+
+
 def make_tasks(count: int) -> list[Task]:
     """Tasks for the numbers below ``count``, of unequal cost."""
     return [Task(f"n-{n:06d}", {"n": n}, cost=1.0 + n % 3) for n in range(count)]
@@ -76,6 +91,10 @@ def multiply(context: Scale, task: Task) -> Result:
     assert isinstance(n, int)
     arrays = {"below": np.arange(n % 4)} if n % 4 else None
     return Result(task.key, counts={"product": context.factor * n, "found": 1}, arrays=arrays)
+
+
+def meet(context: Rendezvous, task: Task) -> Result:
+    return Result(task.key, counts={"present": len(list(context.folder.iterdir()))})
 
 
 def multiply_slowly(context: Scale, task: Task) -> Result:

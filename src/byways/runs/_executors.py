@@ -32,6 +32,8 @@ __all__ = ["GivenExecutor", "OwnPool", "Pool", "check_executor", "count_workers"
 _PATIENCE = 4.0
 # A worker that is told to end and does not within this time is terminated.
 _GRACE_SECONDS = 2.0
+# Codes of a process that runs, and of one that its pool ended because another one died.
+_NO_CAUSE = (None, -signal.SIGTERM)
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -190,15 +192,15 @@ class OwnPool:
         return list((self._pool._processes or {}).values())
 
     def _greet(self) -> None:
-        """Wait for the first worker, so that a script without a guard fails once and clearly."""
+        """Start all workers and wait for the first, so that a script without a guard fails here."""
         processes: list[BaseProcess] = []
         try:
-            ready = self._pool.submit(_accept, self._work)
+            ready = [self._pool.submit(_accept, self._work) for _ in range(self._workers)]
             processes = self._processes()
-            ready.result()
+            ready[0].result()
         except (BrokenExecutor, EOFError, OSError) as error:
             self.close(abort=True)
-            codes = sorted({p.exitcode for p in processes if p.exitcode is not None})
+            codes = sorted({p.exitcode for p in processes if p.exitcode not in _NO_CAUSE})
             raise RuntimeError(
                 f"no worker process could start (exit codes {codes}). {_GUARD_ADVICE}; what else "
                 "went wrong in the worker is above, on standard error"
