@@ -74,6 +74,12 @@ def _branches(m, x):  # type: ignore[no-untyped-def]
     return m.c(torch.stack([torch.relu(m.a(x)), m.b(x).abs()], dim=2).flatten(1))
 
 
+def _averaged(m, x):  # type: ignore[no-untyped-def]
+    h = torch.relu(m.conv(x))
+    rows = h.mean(-1, keepdim=True) - h.sum(dim=3, keepdim=True) / 8
+    return m.head(torch.cat([h.mean(dim=(2, 3)), torch.sum(rows, [3, 2])], 1))
+
+
 class Block(nn.Module):
     """A convolutional residual block with batch normalisation and a strided shortcut."""
 
@@ -100,6 +106,10 @@ GRAPHS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "maxout by max": (lambda: Graph(_maxout_values, **linear(2, 12, 4, 2)), (2,)),
     "maximum and minimum": (lambda: Graph(_gated, **linear(2, 6, 3, 2)), (2,)),
     "moved numbers": (lambda: Graph(_shuffled, **linear(2, 6, 4, 2)), (2,)),
+    "averages": (
+        lambda: Graph(_averaged, conv=nn.Conv2d(1, 2, 2), head=nn.Linear(4, 2)),
+        (1, 3, 3),
+    ),
     "convolutional block": (Block, (1, 4, 4)),
     "slopes per channel": (
         lambda: nn.Sequential(nn.Linear(2, 5), _sloped(5), nn.Linear(5, 4), _sloped(4)),

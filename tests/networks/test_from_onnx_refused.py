@@ -146,6 +146,14 @@ SETTINGS: dict[str, tuple[str, tuple[int, ...], dict[str, Any], list[Any], str]]
     "Pad with ones": ("Pad", (4,), {}, [np.array([0, 0, 0, 1]), numbers(1)], "with value 1.0"),
     "Pad the batch": ("Pad", (4,), {}, [np.array([1, 0, 0, 0])], "has pads="),
     "ReduceMax over the batch": ("ReduceMax", (4,), {}, [np.array([0])], "over the batch axis"),
+    "ReduceMean of all": ("ReduceMean", (4,), {}, [], "axes=None: it works over the batch axis"),
+    "ReduceSum of no axis": (
+        "ReduceSum",
+        (4,),
+        {},
+        [np.array([5])],
+        r"axes=\(5,\): .*out of range",
+    ),
     "BatchNormalization training": (
         "BatchNormalization",
         (4,),

@@ -153,6 +153,8 @@ FORWARDS: dict[str, tuple[Callable[[Any, torch.Tensor], Any], str]] = {
     "sliced batch": (lambda m, x: x[0], "an index into the batch axis"),
     "largest of all": (lambda m, x: torch.max(x), "the maximum of the whole batch"),
     "largest of the batch": (lambda m, x: torch.amax(x, 0), "the batch axis"),
+    "mean of all": (lambda m, x: x.mean(), "calls mean in a way that is not"),
+    "sum of the batch": (lambda m, x: x.sum(dim=(0, 1)), "it works over the batch axis"),
     "split batch": (lambda m, x: torch.chunk(x, 2)[0], "the batch axis is split"),
     "places of maxima": (lambda m, x: torch.max(x, 1).indices, "is not a step of a chain"),
     "power": (lambda m, x: m.a(x) ** 2, r'node "pow_1" \(pow\) is not a piecewise-linear'),

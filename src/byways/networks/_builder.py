@@ -15,7 +15,14 @@ from byways.core.chain import Layer, LayerChain
 from byways.core.errors import ShapeError
 from byways.core.maps import LinearMap, SparseMap
 from byways.networks._merging import canonical, composed
-from byways.networks._shapes import Windows, conv_map, flattened, pool_map, reshaped
+from byways.networks._shapes import (
+    Windows,
+    axis_windows,
+    conv_map,
+    flattened,
+    pool_map,
+    reshaped,
+)
 from byways.networks._values import (
     Step,
     Value,
@@ -282,6 +289,17 @@ class ChainBuilder:
             np.concatenate([b for _, b in forms]),
         )
         self._become(matrix[order.ravel()], bias[order.ravel()], order.shape)
+
+    def total(self, axes: int | Iterable[int] | None, *, keep: bool, mean: bool) -> None:
+        """Add up, or average, over axes, which count with the batch axis as 0."""
+        from scipy.sparse import csr_array
+
+        windows, shape = axis_windows(self.known_shape(), axes, keep)
+        outputs, size = windows.shape
+        share = np.full(windows.size, 1.0 / size if mean else 1.0)
+        starts = np.arange(0, windows.size + 1, size)
+        columns = math.prod(self.known_shape())
+        self.linear(csr_array((share, windows.ravel(), starts), (outputs, columns)), shape)
 
     def select(self, places: NDArray[np.integer]) -> None:
         """Read the given places of the flattened value, into the shape of ``places``."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from byways.core.errors import ConversionError
-from byways.networks._onnx_constants import FOLDED
+from byways.networks._builder import ChainBuilder
+from byways.networks._onnx_constants import FOLDED, axes_of
 from byways.networks._onnx_steps import Call, refusal
+from byways.networks._shapes import axis_windows
 from byways.networks._tournament import larger, largest, smaller
 from byways.networks._values import Value
 
@@ -118,19 +121,24 @@ def _pad(call: Call) -> None:
         raise ConversionError(refusal(call.where, f"has mode={mode!r}"))
 
 
-def _reduce_max(call: Call) -> None:
-    """Take the largest over axes, an attribute up to opset 17 and an input since."""
-    places = _places(call)
-    given = call.arrays[1] if len(call.arrays) > 1 else call.get("axes", None)
-    axes = {int(axis) % places.ndim for axis in ([] if given is None else np.ravel(given))}
-    if not axes or 0 in axes:
-        raise ConversionError(refusal(call.where, "takes the maximum over the batch axis"))
-    kept = [axis for axis in range(places.ndim) if axis not in axes]
-    keepdims = call.get("keepdims", 1)
-    shape = [1 if i in axes else n for i, n in enumerate(places.shape) if keepdims or i not in axes]
-    size = int(np.prod([places.shape[axis] for axis in axes]))
-    windows = places.transpose(*kept, *sorted(axes)).reshape(-1, size)
-    largest(call.builder, windows.tolist(), tuple(shape[1:]))
+def _reduce(call: Call, step: Callable[..., None]) -> None:
+    """Reduce axes: attributes up to opset 12 (sums) or 17, inputs since; none means all.
+
+    Raises:
+        ConversionError: If they are the batch's, or do not exist.
+    """
+    axes = axes_of(call.attributes, call.arrays) or None
+    if axes is None and call.get("noop_with_empty_axes", 0):
+        return
+    try:
+        step(call.builder, axes, keep=bool(call.get("keepdims", 1)))
+    except IndexError as error:
+        raise ConversionError(refusal(call.where, f"has axes={axes!r}: {error}")) from error
+
+
+def _largest(builder: ChainBuilder, axes: tuple[int, ...] | None, *, keep: bool) -> None:
+    windows, shape = axis_windows(builder.known_shape(), axes, keep)
+    largest(builder, windows.tolist(), shape)
 
 
 # Those that are in OPERATORS too are here for two and more values of the network.
@@ -141,7 +149,9 @@ JOINS: dict[str, Callable[[Call], Any]] = {
     "Max": lambda call: _fold_in(call, larger),
     "Min": lambda call: _fold_in(call, smaller),
     "Pad": _pad,
-    "ReduceMax": _reduce_max,
+    "ReduceMax": lambda call: _reduce(call, _largest),
+    "ReduceMean": lambda call: _reduce(call, partial(ChainBuilder.total, mean=True)),
+    "ReduceSum": lambda call: _reduce(call, partial(ChainBuilder.total, mean=False)),
     "Slice": _move,
     "Split": _split,
     "Sub": _subtract,

@@ -38,7 +38,8 @@ __all__ = ["OPERATORS", "Call", "refusal"]
 
 _FLOAT, _DOUBLE = 1, 11  # onnx.TensorProto.FLOAT and DOUBLE
 # Operators of _onnx_joins, which imports this file.
-_JOINING = ("Concat", "Gather", "Max", "Min", "Pad", "ReduceMax", "Slice", "Split", "Sum")
+_REDUCING = ("ReduceMax", "ReduceMean", "ReduceSum")
+_JOINING = ("Concat", "Gather", "Max", "Min", "Pad", *_REDUCING, "Slice", "Split", "Sum")
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,6 +373,7 @@ OPERATORS: dict[str, Callable[[Call], None]] = {
     "MaxPool": _max_pool,
     "Min": lambda call: _activate(call, limited, None, _limit(call)),
     "Mul": lambda call: _arithmetic(call, "Mul"),
+    "Neg": lambda call: call.builder.affine(-1.0, 0.0),
     "PRelu": _prelu,
     "Relu": lambda call: call.builder.activate(relu),
     "Reshape": _reshape,

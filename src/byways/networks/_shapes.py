@@ -15,7 +15,7 @@ from byways.core.errors import ShapeError
 from byways.core.maps import ConvMap, LinearMap, SparseMap
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -28,6 +28,7 @@ __all__ = [
     "Batch",
     "Windows",
     "adaptive_windows",
+    "axis_windows",
     "conv_map",
     "flat_windows",
     "flattened",
@@ -251,6 +252,33 @@ def flat_windows(
             for inner in axis
         ]
     return windows, (shape[0], *(len(axis) for axis in axes))
+
+
+def axis_windows(
+    shape: Shape, axes: int | Iterable[int] | None, keep: bool
+) -> tuple[NDArray[np.int64], Shape]:
+    """List the places that are reduced together where axes are, counted with the batch axis as 0.
+
+    Args:
+        shape: Shape of the value.
+        axes: The axes; None means all.
+        keep: Whether they stay, with size 1.
+
+    Returns:
+        A row of places for each output, in C order, and the outputs' shape.
+
+    Raises:
+        IndexError: If there is no such axis, or it is the batch's.
+    """
+    places = np.arange(math.prod(shape)).reshape(1, *shape)
+    wanted = range(places.ndim) if axes is None else [axes] if isinstance(axes, int) else axes
+    reduced = sorted({range(places.ndim)[axis] for axis in wanted})
+    if 0 in reduced:
+        raise IndexError("it works over the batch axis")
+    kept = [axis for axis in range(places.ndim) if axis not in reduced]
+    sizes = [1 if i in reduced else n for i, n in enumerate(places.shape) if keep or i in kept]
+    size = math.prod(places.shape[axis] for axis in reduced)
+    return places.transpose(*kept, *reduced).reshape(-1, size), tuple(sizes[1:])
 
 
 def adaptive_windows(size: int, outputs: int) -> Windows:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from byways.core.errors import ConversionError, ShapeError
-from byways.networks._shapes import unsqueezed
+from byways.networks._shapes import axis_windows, unsqueezed
 from byways.networks._torch_steps import Site, refusal
 from byways.networks._tournament import larger, largest, smaller
 from byways.networks._values import Value
@@ -114,19 +114,16 @@ def _max(builder: ChainBuilder, first: Value, *rest: Any, **given: Any) -> Any:
 
 
 def _amax(builder: ChainBuilder, first: Value, dim: Any, keepdim: bool = False) -> None:
-    places = _places(builder)
-    axes = sorted({axis % places.ndim for axis in ([dim] if isinstance(dim, int) else dim)})
-    if 0 in axes:
-        raise IndexError("the batch axis")
-    shape = tuple(
-        1 if axis in axes else size
-        for axis, size in enumerate(places.shape)
-        if keepdim or axis not in axes
-    )
-    kept = [axis for axis in range(places.ndim) if axis not in axes]
-    size = int(np.prod([places.shape[axis] for axis in axes]))
-    windows = places.transpose(*kept, *axes).reshape(-1, size)
-    largest(builder, windows.tolist(), shape[1:])
+    windows, shape = axis_windows(builder.known_shape(), dim, keepdim)
+    largest(builder, windows.tolist(), shape)
+
+
+def _mean(builder: ChainBuilder, first: Value, dim: Any, keepdim: bool = False) -> None:
+    builder.total(dim, keep=keepdim, mean=True)
+
+
+def _sum(builder: ChainBuilder, first: Value, dim: Any, keepdim: bool = False) -> None:
+    builder.total(dim, keep=keepdim, mean=False)
 
 
 def _index(builder: ChainBuilder, value: Value, index: Any) -> None:
@@ -191,6 +188,8 @@ JOINS: dict[Any, tuple[str, Callable[..., Any]]] = {
     **dict.fromkeys((torch.minimum, "minimum"), ("minimum", _smaller)),
     **dict.fromkeys((torch.max, "max"), ("max", _max)),
     **dict.fromkeys((torch.amax, "amax"), ("amax", _amax)),
+    **dict.fromkeys((torch.mean, "mean"), ("mean", _mean)),
+    **dict.fromkeys((torch.sum, "sum"), ("sum", _sum)),
     operator.getitem: ("getitem", _index),
     **dict.fromkeys((torch.permute, "permute"), ("permute", _permute)),
     **dict.fromkeys((torch.transpose, "transpose"), ("transpose", _transpose)),
