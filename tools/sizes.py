@@ -60,7 +60,7 @@ def _python_files(roots: list[Path]) -> Iterator[Path]:
         found = [root] if root.is_file() else sorted(root.rglob("*.py"))
         for path in found:
             parts = path.relative_to(root).parts
-            if not any(part.startswith(("_build", "gallery", ".")) for part in parts):
+            if not any(part == "_build" or part.startswith(("gallery", ".")) for part in parts):
                 yield path
 
 

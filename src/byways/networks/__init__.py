@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from byways.core.chain import LayerChain
 from byways.core.errors import ShapeError
 from byways.core.optional import require
+from byways.networks._smooth import SmoothChain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,31 +87,40 @@ def as_chain(network: Any, input_shape: int | Sequence[int] | None = None) -> La
         >>> chain([-3.0])
         array([3.])
     """
-    shape = _checked_shape(input_shape)
-    chain = _converted(network, shape)
-    _check_sizes(chain, shape)
-    return chain
+    return _checked(network, input_shape, smooth=False).chain
 
 
-def _converted(network: Any, shape: tuple[int, ...] | None) -> LayerChain:
+def as_smooth_chain(network: Any, input_shape: int | Sequence[int] | None = None) -> SmoothChain:
+    """Do as ``as_chain`` and take tanh and sigmoid too: for passes that ask for no pieces."""
+    return _checked(network, input_shape, smooth=True)
+
+
+def _checked(network: Any, given: int | Sequence[int] | None, smooth: bool) -> SmoothChain:
+    shape = _checked_shape(given)
+    found = _converted(network, shape, smooth)
+    _check_sizes(found.chain, shape)
+    return found
+
+
+def _converted(network: Any, shape: tuple[int, ...] | None, smooth: bool) -> SmoothChain:
     if isinstance(network, LayerChain):
-        return network
+        return SmoothChain(network)
     if isinstance(network, str | Path):
-        return _from_file(Path(network), shape)
+        return _from_file(Path(network), shape, smooth)
     if isinstance(network, bytes | bytearray | memoryview) or _is(network, "onnx", "ModelProto"):
-        return _read_onnx(network, shape)
+        return _read_onnx(network, shape, smooth)
     if _is(network, "torch", "Module"):
         from byways.networks._from_torch import from_torch
 
-        return from_torch(network, shape)
+        return from_torch(network, shape, smooth)
     if isinstance(network, list | tuple):
-        return LayerChain.from_arrays([_detached(pair) for pair in network])
+        return SmoothChain(LayerChain.from_arrays([_detached(pair) for pair in network]))
     raise TypeError(
         f'"network" is {reprlib.repr(network)} of type {_name(network)}; give {_ACCEPTED}'
     )
 
 
-def _from_file(path: Path, shape: tuple[int, ...] | None) -> LayerChain:
+def _from_file(path: Path, shape: tuple[int, ...] | None, smooth: bool) -> SmoothChain:
     """Read a file by its suffix or, if that says nothing, by its first bytes."""
     suffix = path.suffix.lower()
     if suffix in {".pt", ".pth", ".ckpt", ".safetensors", ".pkl", ".h5", ".keras"}:
@@ -122,15 +132,15 @@ def _from_file(path: Path, shape: tuple[int, ...] | None) -> LayerChain:
         with path.open("rb") as stream:
             zipped = stream.read(2) == b"PK"  # .npz is a ZIP archive
         if zipped or suffix == ".npz":
-            return LayerChain.load(path)
-    return _read_onnx(path, shape)
+            return SmoothChain(LayerChain.load(path))
+    return _read_onnx(path, shape, smooth)
 
 
-def _read_onnx(source: Any, shape: tuple[int, ...] | None) -> LayerChain:
+def _read_onnx(source: Any, shape: tuple[int, ...] | None, smooth: bool) -> SmoothChain:
     require("onnx", extra="onnx", purpose="Reading an ONNX network")
     from byways.networks._from_onnx import from_onnx
 
-    return from_onnx(source, shape)
+    return from_onnx(source, shape, smooth)
 
 
 def _detached(pair: Any) -> Any:

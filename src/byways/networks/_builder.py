@@ -1,3 +1,4 @@
+# sizes: every step of a chain has a method, of a few lines each
 """The builder that every door feeds: linear maps, activations, reshapes, joins become a chain."""
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from byways.networks._shapes import (
     pool_map,
     reshaped,
 )
+from byways.networks._smooth import SmoothChain
 from byways.networks._values import (
     Step,
     Value,
@@ -65,15 +67,19 @@ class ChainBuilder:
     Args:
         input_shape: Shape of one input, without the batch axis. None: taken from the first step
             if that is a dense one.
+        smooth: Whether ``activate_smooth`` may be called; a door that asks for a ``LayerChain``
+            refuses such activations by name.
     """
 
-    def __init__(self, input_shape: Shape | None) -> None:
+    def __init__(self, input_shape: Shape | None, smooth: bool = False) -> None:
         self.input_shape = input_shape
+        self.smooth = smooth
         self.value = Value(input_shape)
         self.where = "the network"
         self._others: list[Value] = []
         self._drafts: list[_Draft] = []
         self._windows: list[list[tuple[int, int]]] = []
+        self._after: dict[int, tuple[str, int]] = {}
 
     @property
     def shape(self) -> Shape | None:
@@ -219,18 +225,19 @@ class ChainBuilder:
         if isinstance(function, PiecewiseLinear):
             if function.is_identity:
                 return
-            if self._drafts and not self.value.steps and not self._others:
+            here = len(self._drafts) - 1
+            if here >= 0 and here not in self._after and not (self.value.steps or self._others):
                 merged = composed(self._drafts[-1].activation, function)
                 if merged is not None:
                     self._drafts[-1].activation = merged
                     return
-        steps = self.value.steps or (Step(diagonal(np.ones(size))),)
-        if self._others:
-            self._activate_beside(function, size)
-            return
-        self._drafts.extend(_Draft(step.map, step.bias) for step in steps)
-        self._drafts[-1].activation = function
-        self.value.steps = ()
+        self._new_layer(function, size)
+
+    def activate_smooth(self, name: str) -> None:
+        """Apply a smooth function elementwise; the chain has the identity there."""
+        size = math.prod(self.known_shape())
+        self._new_layer(identity, size)
+        self._after[len(self._drafts) - 1] = name, size
 
     def activate_channels(self, functions: Sequence[PiecewiseLinear]) -> None:
         """Apply one function per channel, the first axis.
@@ -332,8 +339,8 @@ class ChainBuilder:
         """Reshape to ``target``, which names the batch axis first."""
         self.shape = reshaped(self.known_shape(), target)
 
-    def build(self) -> LayerChain:
-        """Give the chain.
+    def build(self) -> SmoothChain:
+        """Give the chain, and where a smooth function belongs.
 
         Raises:
             ValueError: If there was no layer, or one has no units.
@@ -352,7 +359,7 @@ class ChainBuilder:
             layers.append(Layer(draft.map, bias, draft.activation))
         first = np.cumsum([0, *(layer.decided.size for layer in layers)]).tolist()
         windows = tuple(tuple(first[i] + k for i, k in window) for window in self._windows)
-        return LayerChain(tuple(layers), windows)
+        return SmoothChain(LayerChain(tuple(layers), windows), self._after)
 
     def _begin(self, shape: Shape) -> None:
         """Take the input's shape from the first step, if nobody has told it."""
@@ -400,6 +407,16 @@ class ChainBuilder:
     def _become(self, matrix: csr_array, bias: Array, shape: Shape) -> None:
         """Replace the current value by a function of the last layer's units."""
         self.value.steps, self.shape = (Step(plain_map(matrix), bias),), shape
+
+    def _new_layer(self, function: PiecewiseLinear | PerUnit, size: int) -> None:
+        """Make a layer of the current value's activation."""
+        if self._others:
+            self._activate_beside(function, size)
+            return
+        steps = self.value.steps or (Step(diagonal(np.ones(size))),)
+        self._drafts.extend(_Draft(step.map, step.bias) for step in steps)
+        self._drafts[-1].activation = function
+        self.value.steps = ()
 
     def _activate_beside(self, function: PiecewiseLinear | PerUnit, size: int) -> None:
         """Make a layer of the current value's activation that carries the other values."""

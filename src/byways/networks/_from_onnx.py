@@ -25,7 +25,7 @@ from byways.networks._short_numbers import warn_of_short_numbers
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from byways.core.chain import LayerChain
+    from byways.networks._smooth import SmoothChain
     from byways.networks._values import Value
 
 __all__ = ["from_onnx"]
@@ -41,8 +41,12 @@ _MALFORMED = (
 )
 
 
-def from_onnx(source: Any, input_shape: tuple[int, ...] | None) -> LayerChain:
+def from_onnx(
+    source: Any, input_shape: tuple[int, ...] | None, smooth: bool = False
+) -> SmoothChain:
     """Convert an ONNX file, its bytes, or a ModelProto.
+
+    Tanh and Sigmoid are taken only if ``smooth``.
 
     Raises:
         ConversionError: If the file is damaged, or its graph is no chain of supported operators.
@@ -60,7 +64,7 @@ def from_onnx(source: Any, input_shape: tuple[int, ...] | None) -> LayerChain:
         names = [value.name for value in inputs]
         raise ConversionError(f"{label} has the inputs {names!r}; a chain has exactly one")
     try:
-        walk = _Walk(model, label, inputs[0], input_shape)
+        walk = _Walk(model, label, inputs[0], input_shape, smooth)
         walk.run()
     except UnicodeDecodeError as error:
         raise ConversionError(f"{label} is damaged: a name in it is no text ({error})") from error
@@ -104,6 +108,7 @@ class _Walk:
         label: str,
         entry: onnx.ValueInfoProto,
         input_shape: tuple[int, ...] | None,
+        smooth: bool,
     ) -> None:
         self.graph = model.graph
         self.label = label
@@ -114,7 +119,7 @@ class _Walk:
         self.short: set[str] = set()
         declared = _declared_shape(entry, label)
         self.batch = declared[0] if declared else None
-        self.builder = ChainBuilder(_agreed_shape(declared, input_shape, entry.name))
+        self.builder = ChainBuilder(_agreed_shape(declared, input_shape, entry.name), smooth)
         self.flows: dict[str, Value] = {entry.name: self.builder.value}
         self.values = {tensor.name: self._array(tensor) for tensor in self.graph.initializer}
 
@@ -156,7 +161,10 @@ class _Walk:
         if node.op_type == "Shape" and given and not attributes:
             self.values[node.output[0]] = self._shape(given[0], where)
             return
-        step = _operator(node.op_type, len(given), where)
+        if self.builder.smooth and node.op_type in _SMOOTH and len(given) == 1:
+            step = _SMOOTH[node.op_type]
+        else:
+            step = _operator(node.op_type, len(given), where)
         self.builder.resume(given[0], held)
         position = next(i for i, flow in enumerate(flows) if flow is not None)
         call = Call(
@@ -214,6 +222,13 @@ class _Walk:
             self.short.add(kind.lower())
             return array.astype(np.float64)
         return array
+
+
+# Taken by passes that ask for no pieces.
+_SMOOTH: dict[str, Callable[[Call], Any]] = {
+    "Sigmoid": lambda call: call.builder.activate_smooth("sigmoid"),
+    "Tanh": lambda call: call.builder.activate_smooth("tanh"),
+}
 
 
 def _operator(kind: str, values: int, where: str) -> Callable[[Call], Any]:

@@ -24,8 +24,8 @@ from byways.networks._values import Value
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from byways.core.chain import LayerChain
     from byways.networks._shapes import Array
+    from byways.networks._smooth import SmoothChain
 
 __all__ = ["from_torch"]
 
@@ -35,20 +35,24 @@ _RTOL = 1e-9
 _NOISE = 1e-14  # what terms of size 1 may leave when they cancel
 
 
-def from_torch(module: nn.Module, input_shape: tuple[int, ...] | None) -> LayerChain:
+def from_torch(
+    module: nn.Module, input_shape: tuple[int, ...] | None, smooth: bool = False
+) -> SmoothChain:
     """Convert a module and compare the chain with it on random inputs in float64.
+
+    Tanh and sigmoid are taken only if ``smooth``.
 
     Raises:
         ConversionError: If the module is not a chain of supported layers, or the chain differs.
     """
     twin = _double_copy(module)
-    builder = ChainBuilder(input_shape)
+    builder = ChainBuilder(input_shape, smooth)
     if is_leaf(twin):
         module_step(builder, twin, Site("", type(twin).__name__))
     else:
         _Walk(twin, builder).run(_trace(twin))
     chain = builder.build()
-    _compare(chain, twin, builder.input_shape or (chain.input_size,))
+    _compare(chain, twin, builder.input_shape or (chain.chain.input_size,))
     return chain
 
 
@@ -246,7 +250,7 @@ def _attribute(root: nn.Module, path: str) -> torch.Tensor:
     return value
 
 
-def _compare(chain: LayerChain, twin: nn.Module, shape: tuple[int, ...]) -> None:
+def _compare(chain: SmoothChain, twin: nn.Module, shape: tuple[int, ...]) -> None:
     """Compare values at random points.
 
     Raises:
@@ -282,11 +286,11 @@ def _compare(chain: LayerChain, twin: nn.Module, shape: tuple[int, ...]) -> None
     _LOGGER.debug("chain equals module up to %.3g at %d points", worst, _POINTS)
 
 
-def _largest_term(chain: LayerChain, x: Array) -> float:
+def _largest_term(chain: SmoothChain, x: Array) -> float:
     """Give the largest sum of absolute terms in any unit, the scale of rounding errors."""
     largest = 0.0
-    for layer in chain.layers:
+    for i, layer in enumerate(chain.chain.layers):
         terms = layer.map.absolute().apply(np.abs(x)) + np.abs(layer.bias)
         largest = max(largest, float(terms.max()))
-        x = layer.activation(layer.map.apply(x) + layer.bias)
+        x = chain.layer(i, x)
     return largest

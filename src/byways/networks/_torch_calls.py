@@ -71,6 +71,10 @@ def call_step(
         with builder.step(str(site)):
             _arithmetic(builder, _ARITHMETIC[target], args, site)
         return
+    if builder.smooth and target in _SMOOTH and len(args) == 1 and not kwargs:
+        with builder.step(str(site)):
+            builder.activate_smooth(_SMOOTH[target])
+        return
     if target not in _CALLS:
         known = refused_by_name(site.kind)
         if known is not None:
@@ -268,6 +272,12 @@ _CALLS: dict[Any, tuple[tuple[str, ...], Callable[[_Call], None]]] = {
 }
 
 _ON_SIZES = frozenset({operator.add, operator.sub, operator.mul, operator.floordiv})
+
+# Taken by passes that ask for no pieces.
+_SMOOTH: dict[Any, str] = {
+    **dict.fromkeys((torch.tanh, nnf.tanh, torch.tanh_, "tanh", "tanh_"), "tanh"),
+    **dict.fromkeys((torch.sigmoid, nnf.sigmoid, torch.sigmoid_, "sigmoid", "sigmoid_"), "sigmoid"),
+}
 
 _ARITHMETIC: dict[Any, str] = {
     **dict.fromkeys((operator.add, operator.iadd, torch.add, "add", "add_"), "add"),

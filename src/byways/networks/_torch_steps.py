@@ -79,18 +79,29 @@ def module_step(builder: ChainBuilder, module: nn.Module, site: Site) -> None:
         ConversionError: If the module is not supported.
     """
     step = _step_of(module)
+    if step is None and builder.smooth:
+        step = _step_of(module, _SMOOTH)
     if step is None:
         known = refused_by_name(site.kind)
         if known is not None:
             raise ConversionError(f"{site} {known[0]}. {known[1]}")
-        raise ConversionError(refusal(site, "is not a piecewise-linear layer of a chain"))
+        reason = "is not a piecewise-linear layer of a chain"
+        raise ConversionError(refusal(site, reason, smooth=builder.smooth))
     with builder.step(str(site)):
         step(builder, module, site)
 
 
-def refusal(site: Site, reason: str, cure: str = CURE, *, calls: Iterable[str] = ()) -> str:
+def refusal(
+    site: Site,
+    reason: str,
+    cure: str = CURE,
+    *,
+    calls: Iterable[str] = (),
+    smooth: bool = False,
+) -> str:
     """Say that a part cannot be converted, what to do, and which parts can be."""
-    modules = ", ".join(sorted(base.__name__ for base in _MODULES))
+    bases = [*_MODULES, *(_SMOOTH if smooth else ())]
+    modules = ", ".join(sorted(base.__name__ for base in bases))
     names = ", ".join(sorted(set(calls)))
     return f"{site} {reason}; {cure}. Supported modules: {modules}." + (
         f" Supported functions and methods: {names}." if names else ""
@@ -133,11 +144,14 @@ def activate_slopes(builder: ChainBuilder, slopes: Array) -> None:
         builder.activate_channels(functions)
 
 
-def _step_of(module: nn.Module) -> ModuleStep | None:
+def _step_of(
+    module: nn.Module, steps: dict[type[nn.Module], ModuleStep] | None = None
+) -> ModuleStep | None:
     """Find the step of a module's class, or of a base whose forward it keeps."""
+    table = _MODULES if steps is None else steps
     for base in type(module).__mro__:
-        if base in _MODULES:
-            return _MODULES[base] if type(module).forward is base.forward else None
+        if base in table:
+            return table[base] if type(module).forward is base.forward else None
     return None
 
 
@@ -311,4 +325,10 @@ _MODULES: dict[type[nn.Module], ModuleStep] = {
     nn.ReLU6: lambda builder, m, site: builder.activate(clamp(0.0, 6.0)),
     nn.Threshold: _threshold,
     nn.Unflatten: _unflatten,
+}
+
+# Taken by passes that ask for no pieces.
+_SMOOTH: dict[type[nn.Module], ModuleStep] = {
+    nn.Sigmoid: lambda builder, m, site: builder.activate_smooth("sigmoid"),
+    nn.Tanh: lambda builder, m, site: builder.activate_smooth("tanh"),
 }

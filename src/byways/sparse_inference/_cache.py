@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from byways.core.compiled import entry
+from byways.sparse_inference._doors import as_graph
 from byways.sparse_inference._slots import assign_slots
 
 if TYPE_CHECKING:
-    from byways.sparse_inference._graph import EdgeGraph
+    from collections.abc import Sequence
+
     from byways.sparse_inference._order import EdgeOrder
 
 __all__ = ["CacheReport", "simulate_cache"]
@@ -37,7 +39,7 @@ class CacheReport:
 
 
 def simulate_cache(
-    graph: EdgeGraph,
+    network: Any,
     order: EdgeOrder,
     *,
     size: int = 32768,
@@ -45,6 +47,7 @@ def simulate_cache(
     line: int = 64,
     tile: int = 16,
     layout: str = "first_touch",
+    input_shape: int | Sequence[int] | None = None,
 ) -> CacheReport:
     """Count the misses of a set-associative LRU cache while edges run on a tile of inputs.
 
@@ -52,7 +55,7 @@ def simulate_cache(
     vector, then those of its target's. Weights stream past and are not counted.
 
     Args:
-        graph: The network.
+        network: What ``compile_network`` takes; an ``EdgeGraph`` is not converted each time.
         order: A valid order of its edges.
         size: Bytes of the cache.
         ways: Lines a set.
@@ -60,6 +63,7 @@ def simulate_cache(
         tile: Inputs that run together.
         layout: ``"identity"`` keeps vertex numbers as slots, ``"first_touch"`` numbers slots as the
             order touches them, ``"reuse"`` also gives the slots of dead values away.
+        input_shape: Shape of one input, for convolutions.
 
     Returns:
         The report; time O(m times lines a vector times ways).
@@ -75,6 +79,7 @@ def simulate_cache(
         >>> simulate_cache(graph, order, layout="identity").misses_per_edge > 0.5
         True
     """
+    graph = as_graph(network, input_shape)
     width = 4 * tile
     if min(size, ways, line, tile) < 1 or line & (line - 1) or size % (ways * line):
         raise ValueError(

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from byways.core.errors import ShapeError
-from byways.networks import as_chain
 from byways.sparse_inference import _execute as execute
 from byways.sparse_inference import _simple_orders as simple
-from byways.sparse_inference._graph import EdgeGraph
+from byways.sparse_inference._doors import as_graph
 from byways.sparse_inference._program import Program, compile_grouped, compile_runs
 from byways.sparse_inference._segments import Segments, cut
 from byways.sparse_inference._simplify import drop_dead, fold_constants, merge_identical
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike, NDArray
 
+    from byways.sparse_inference._graph import EdgeGraph
     from byways.sparse_inference._order import EdgeOrder
 
 __all__ = ["CompiledNetwork", "compile_network"]
@@ -167,7 +167,7 @@ def compile_network(
 
     Args:
         network: An ``EdgeGraph``, or whatever ``byways.as_chain`` reads: a ``torch.nn.Module``, an
-            ONNX file, a list of ``(W, b)`` pairs, a ``LayerChain``.
+            ONNX file, a list of ``(W, b)`` pairs, a ``LayerChain``. Tanh and sigmoid are taken too.
         input_shape: Shape of one input, for convolutions.
         order: Run the edges in this order; None chooses one.
         threads: Threads over tiles; None for the cores this process may use.
@@ -192,10 +192,7 @@ def compile_network(
         >>> run(np.ones((1000, 64))).shape
         (1000, 10)
     """
-    if isinstance(network, EdgeGraph):
-        graph = network
-    else:
-        graph = EdgeGraph.from_chain(as_chain(network, input_shape))
+    graph = as_graph(network, input_shape)
     kind = np.dtype(dtype)
     if kind not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise ValueError(f'"dtype" was {dtype!r}; float32 and float64 are supported')
@@ -206,7 +203,8 @@ def compile_network(
             raise ValueError(f'"{name}" changes the edges; it does not go with a given "order"')
     count = _threads(threads)
     if compact is not None:
-        return _compacting(graph, compact, {"threads": count, "dtype": kind, "merge": merge})
+        parts = _compacting(graph, compact, {"threads": count, "dtype": kind, "merge": merge})
+        return _as_module(parts, kind) if _is_module(network) else parts
     small, folded = fold_constants(graph)
     small, dead = drop_dead(small)
     small, merged = merge_identical(small) if merge else (small, 0)
@@ -217,7 +215,7 @@ def compile_network(
     single = Single(small, kind)
     about = _explain(graph, program, (name, single.kernel), (dead, folded, merged), count, kind)
     compiled = CompiledNetwork(program, single, about, kind)
-    return _as_module(compiled) if _is_module(network) else compiled
+    return _as_module(compiled, kind) if _is_module(network) else compiled
 
 
 def _compacting(graph: EdgeGraph, every: int, options: dict[str, Any]) -> Segments:
@@ -265,10 +263,10 @@ def _is_module(network: object) -> bool:
     return torch is not None and isinstance(network, torch.nn.Module)
 
 
-def _as_module(compiled: CompiledNetwork) -> Any:
+def _as_module(compiled: CompiledNetwork | Segments, dtype: np.dtype[Any]) -> Any:
     from byways.sparse_inference._module import CompiledModule
 
-    return CompiledModule(compiled)
+    return CompiledModule(compiled, dtype.name)
 
 
 def _chosen(graph: EdgeGraph) -> tuple[Program, str]:

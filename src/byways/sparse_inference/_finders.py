@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from byways.core.seeding import as_generator
 from byways.sparse_inference import _simple_orders as simple
 from byways.sparse_inference._anneal import anneal
+from byways.sparse_inference._doors import as_graph
 from byways.sparse_inference._ego import ego
 from byways.sparse_inference._greedy import greedy
 from byways.sparse_inference._order import EdgeOrder
 from byways.sparse_inference._simulate import POLICIES, simulate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -52,7 +53,7 @@ _PARAMETERS = {
 
 
 def order_edges(
-    graph: EdgeGraph,
+    network: Any,
     method: str = "auto",
     *,
     memory: int = 1024,
@@ -63,11 +64,12 @@ def order_edges(
     samples: int = 16,
     order_policy: OrderPolicy | TrainingReport | str | Path | None = None,
     rng: int | np.random.Generator | None = 0,
+    input_shape: int | Sequence[int] | None = None,
 ) -> EdgeOrder:
     """Find an order of edges that keeps neuron values in fast memory.
 
     Args:
-        graph: The network.
+        network: What ``compile_network`` takes; an ``EdgeGraph`` is not converted each time.
         method: ``"destination"``, ``"source"`` and ``"random"`` are the plain orders of a layered
             run; ``"blocked"`` and ``"source_blocked"`` work on blocks of targets or sources;
             ``"ego"`` is greedy over all ready edges, across layers, by what they share with the
@@ -86,6 +88,7 @@ def order_edges(
             policy, or None for the one that comes with the package. If it is given, ``"auto"``
             tries ``"eon"`` too.
         rng: Seed of ``"random"``, ``"anneal"`` and ``"eon"``.
+        input_shape: Shape of one input, for convolutions.
 
     Returns:
         The order. With ``"auto"`` its parameters hold the I/Os of every candidate.
@@ -105,6 +108,7 @@ def order_edges(
     """
     _known(method, "method", METHODS)
     _known(policy, "policy", tuple(POLICIES))
+    graph = as_graph(network, input_shape)
     places = _positive(memory, "memory", 3) - 1
     block = max(places // 2, 1) if size is None else _positive(size, "size", 1)
     back = places if window is None else _positive(window, "window", 1)
@@ -120,9 +124,7 @@ def order_edges(
         "source_blocked": lambda: simple.source_blocked(graph, block),
         "ego": lambda: ego(graph, min(back, max(graph.edges, 1))),
         "greedy": lambda: greedy(graph, places),
-        "anneal": lambda: anneal(
-            graph, greedy(graph, places), places, POLICIES[policy], steps, as_generator(rng)
-        ),
+        "anneal": lambda: _annealed(graph, places, policy, steps, rng),
         "eon": lambda: _learned(graph, memory, policy, draws, order_policy, rng),
     }
     permutation = finders[method]()
@@ -158,6 +160,13 @@ def _best(
     assert best is not None  # there is at least one method
     parameters = {**best.parameters, "io": totals, "memory": memory, "policy": policy}
     return EdgeOrder(best.permutation, best.method, parameters, time.perf_counter() - start)
+
+
+def _annealed(
+    graph: EdgeGraph, places: int, policy: str, steps: int, rng: int | np.random.Generator | None
+) -> NDArray[np.int64]:
+    start = greedy(graph, places)
+    return anneal(graph, start, places, POLICIES[policy], steps, as_generator(rng))
 
 
 def _learned(

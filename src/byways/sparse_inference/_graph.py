@@ -12,12 +12,14 @@ import numpy as np
 from byways.core.activations import PerUnit, PiecewiseLinear, identity
 from byways.core.arrays import finite
 from byways.core.errors import ShapeError
+from byways.networks._smooth import SMOOTH
 from byways.sparse_inference._topology import levels_of, name_a_cycle
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import ArrayLike, NDArray
+    from torch import nn
 
     from byways.core.chain import LayerChain
 
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["SMOOTH", "Activation", "EdgeGraph"]
 
 Activation = PiecewiseLinear | str
-SMOOTH = ("tanh", "sigmoid")  # activations that are not piecewise linear, by name
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,6 +177,50 @@ class EdgeGraph:
             [layer.activation for layer in chain.layers],
             keep_zeros=keep_zeros,
         )
+
+    @classmethod
+    def from_torch(
+        cls, module: nn.Module, input_shape: int | Sequence[int] | None = None
+    ) -> EdgeGraph:
+        """Build the graph of a torch module, and compare both at random points.
+
+        Takes what ``byways.as_chain`` takes, pruning masks, convolutions (one edge per product),
+        folded BatchNorm and residual sums included, and Tanh and Sigmoid too. A value that a
+        residual connection needs later is carried by edges that skip levels.
+
+        Args:
+            module: In eval mode. It is copied to the CPU and detached, and itself left as it was.
+            input_shape: Shape of one input without the batch axis. Networks that begin with a
+                dense layer do not need it, convolutions do.
+
+        Returns:
+            The graph, on flattened inputs and outputs (C order).
+
+        Raises:
+            TypeError: If it is no ``torch.nn.Module``, or its weights are complex.
+            ValueError: If ``input_shape`` is missing.
+            ConversionError: If a part of it is not made of edges; says which, and what is.
+            DomainError: If weights are NaN or infinite.
+            ShapeError: If sizes do not fit.
+
+        Example:
+            >>> import torch
+            >>> layer = torch.nn.Linear(3, 2)
+            >>> torch.nn.utils.prune.l1_unstructured(layer, "weight", amount=4)
+            Linear(in_features=3, out_features=2, bias=True)
+            >>> EdgeGraph.from_torch(torch.nn.Sequential(layer, torch.nn.Tanh()))
+            EdgeGraph(5 vertices, 2 edges, 3 inputs, 2 outputs, 1 levels)
+        """
+        import torch
+
+        from byways.sparse_inference._doors import as_graph
+
+        if not isinstance(module, torch.nn.Module):
+            raise TypeError(  # an array, say
+                f'"module" is {type(module).__name__}; a torch.nn.Module is needed, and '
+                "EdgeGraph.from_layers takes matrices"
+            )
+        return as_graph(module, input_shape)
 
     @property
     def vertices(self) -> int:

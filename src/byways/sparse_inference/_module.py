@@ -9,6 +9,7 @@ import torch
 
 if TYPE_CHECKING:
     from byways.sparse_inference._compile import CompiledNetwork, Explanation
+    from byways.sparse_inference._segments import Segments
 
 __all__ = ["CompiledModule"]
 
@@ -20,9 +21,10 @@ class CompiledModule(torch.nn.Module):
     outputs of shape ``(batch, outputs)`` in the dtype of the input.
     """
 
-    def __init__(self, network: CompiledNetwork) -> None:
+    def __init__(self, network: CompiledNetwork | Segments, dtype: str) -> None:
         super().__init__()
         self._network = network
+        self._dtype = dtype
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Run the network.
@@ -44,9 +46,9 @@ class CompiledModule(torch.nn.Module):
             )
         given = x.detach()
         if x.dtype in (torch.float16, torch.bfloat16):
-            kind = self._network.explain().dtype
             message = (
-                f"the input is {x.dtype}; the network computes in {kind} and rounds the result"
+                f"the input is {x.dtype}; the network computes in {self._dtype} and rounds the "
+                "result"
             )
             warnings.warn(message, UserWarning, stacklevel=4)  # past torch's own calls
             given = given.float()
@@ -54,6 +56,6 @@ class CompiledModule(torch.nn.Module):
         values = torch.from_numpy(self._network(rows)).to(x.dtype)
         return values if x.dim() > 1 else values[0]
 
-    def explain(self) -> Explanation:
-        """Say which kernel runs which order, on how much memory."""
+    def explain(self) -> Explanation | tuple[Explanation, ...]:
+        """Say which kernel runs which order, on how much memory; for each segment if there are."""
         return self._network.explain()

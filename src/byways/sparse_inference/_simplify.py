@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from byways.core.activations import PiecewiseLinear
+from byways.networks._smooth import smooth
 from byways.sparse_inference._graph import EdgeGraph
 
 if TYPE_CHECKING:
@@ -24,11 +25,7 @@ def apply_activation(activation: Activation, z: Array) -> Array:
     """Evaluate an activation elementwise."""
     if isinstance(activation, PiecewiseLinear):
         return activation(z)
-    if activation == "tanh":
-        return np.tanh(z)
-    positive = np.exp(-np.abs(z))  # does not overflow
-    result: Array = np.where(z >= 0, 1.0, positive) / (1.0 + positive)
-    return result
+    return smooth(activation, z)
 
 
 def constants(graph: EdgeGraph) -> tuple[NDArray[np.int64], Array]:

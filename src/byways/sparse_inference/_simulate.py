@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from byways.core.plotting import axes
+from byways.sparse_inference._doors import as_graph
 from byways.sparse_inference._policies import count_io, lru_misses, next_uses
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
@@ -99,7 +102,14 @@ class IOReport:
         )
 
 
-def simulate(graph: EdgeGraph, order: EdgeOrder, *, memory: int, policy: str = "lru") -> IOReport:
+def simulate(
+    network: Any,
+    order: EdgeOrder,
+    *,
+    memory: int,
+    policy: str = "lru",
+    input_shape: int | Sequence[int] | None = None,
+) -> IOReport:
     """Count the I/Os of an order of edges, exactly.
 
     Fast memory holds ``memory`` numbers. An edge needs both its ends and its weight there; a weight
@@ -108,12 +118,13 @@ def simulate(graph: EdgeGraph, order: EdgeOrder, *, memory: int, policy: str = "
     an output is written when it is finished and has no use left, or when it has to leave.
 
     Args:
-        graph: The network.
+        network: What ``compile_network`` takes; an ``EdgeGraph`` is not converted each time.
         order: A valid order of its edges.
         memory: Numbers that fast memory holds, at least 3.
         policy: ``"lru"`` evicts the value that was used longest ago, ``"min"`` the one whose next
             use is farthest (fewest reads; writes may be more than needed), ``"rr"`` the places in
             turn.
+        input_shape: Shape of one input, for convolutions.
 
     Returns:
         The report. Time O(m) for "lru", O(m log m) for "min", O(m) to O(m memory) for "rr".
@@ -133,6 +144,7 @@ def simulate(graph: EdgeGraph, order: EdgeOrder, *, memory: int, policy: str = "
         (4, 2, 10)
     """
     memory = _memory(memory)
+    graph = as_graph(network, input_shape)
     if policy not in POLICIES:
         raise ValueError(f'"policy" was {policy!r}; it is one of {", ".join(POLICIES)}')
     order.require_valid(graph)
