@@ -147,6 +147,22 @@ class TestAgainstTheSimplexEngine:
         assert Space.of(problem, 1e-9).rank == 4
         agree(problem, chain)
 
+    def test_more_decisions_than_a_word_has_bits(self) -> None:
+        rng = np.random.default_rng(4)
+        problem, chain = problem_of(random_pairs([20, 3, 70], rng), Box(-np.ones(20), np.ones(20)))
+        assert problem.decisions > 64
+        agree(problem, chain)
+
+    def test_more_orthants_than_a_table_of_radii_can_have(self) -> None:
+        rng = np.random.default_rng(4)
+        problem, _ = problem_of(random_pairs([40, 22, 3], rng), Box(-np.ones(40), np.ones(40)))
+        space = Space.of(problem, 1e-9)
+        assert (space.rank, space.apex, space.table.size) == (22, False, 1)
+        prefix = rng.integers(0, 2, size=22).tolist()  # one of up to four million cells
+        found, expected = walk(WIDE, problem, prefix), walk(SIMPLEX, problem, prefix)
+        assert found.leaves == expected.leaves
+        assert found.leaves
+
     def test_no_bias_at_all(self) -> None:
         rng = np.random.default_rng(3)
         pairs = [(weight, 0.0 * bias) for weight, bias in random_pairs([15, 3, 3], rng)]
