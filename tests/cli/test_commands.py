@@ -186,6 +186,8 @@ def test_states_of_a_maximum(run: Run, tmp_path: Path) -> None:
     lines = run("count", str(path), "--whole-space", "--maxima", "matches").out.splitlines()
     assert "regions     8" in lines
     assert "maxima      regions of equal matches" in lines
-    refused = run("regions", str(path), "--box=0,1", "--exact", "certified")
-    assert refused.code == 2
-    assert "--maxima matches" in refused.err
+    asked = ("regions", str(path), "--box=0,1", "--exact", "certified")
+    found = run(*asked, "--proof", tmp_path / "proof.npz", "--json").json
+    assert (found["regions"], found["maxima"]) == (4, "winners")
+    checked = run("check", path, tmp_path / "proof.npz", "--box=0,1", "--json").json
+    assert (checked["accepted"], checked["regions"], checked["winners"]) == (True, 8, 4)

@@ -321,16 +321,8 @@ def test_bad_inputs() -> None:
     chain, _ = pools.random_maxout(np.random.default_rng(9), 2, [[3]])
     with pytest.raises(ValueError, match='"maxima" was \'pairs\'; it is "winners"'):
         enumerate_regions(chain, (-1, 1), maxima="pairs")
-    with pytest.raises(ValueError, match='give maxima="matches" as well'):
-        enumerate_regions(chain, (-1, 1), exact="certified")
     with pytest.raises(ValueError, match="knows no windows with several states"):
         enumerate_regions(chain, (-1, 1), method="wide")
-
-
-def test_certified_matches_give_the_same_winners() -> None:
-    chain, _ = pools.random_maxout(np.random.default_rng(9), 2, [[3, 3]])
-    proven = enumerate_regions(chain, (-1, 1), exact="certified", maxima="matches")
-    assert as_set(enumerate_regions(chain, (-1, 1))) == {tuple(s) for s in states(proven).tolist()}
 
 
 def test_windows_that_are_none_are_refused() -> None:

@@ -35,7 +35,7 @@ def check(
     place = _inputs.read_domain(domain, found)
     with as_misuse():
         result = check_proof(found.chain, place, proof)
-    facts = {name: getattr(result, name) for name in _FACTS}
+    facts = {name: getattr(result, name) for name in _FACTS} | {"winners": len(result.winners)}
     print(text.dumps(facts, indent=2) if json else result)
     return COMPLETE if result else ERROR
 

@@ -97,7 +97,7 @@ def refuse_if_astronomical(question: Question, limits: Limits) -> None:
     """
     if limits.any:
         return
-    problem = question.problem()
+    problem = question.searched()
     layers = shape_of(problem)
     bound = serra_bound(problem.dim, layers)
     usual = arrangement_bound(problem.dim, problem.decisions)

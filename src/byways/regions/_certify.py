@@ -16,7 +16,7 @@ from byways.regions._homogeneous import homogenised
 from byways.regions._mending import mend
 from byways.regions._proof import Proof, domain_digest
 from byways.regions._rows import Rules
-from byways.regions._signs import lexicographic_order, pack
+from byways.regions._signs import lexicographic_order, pack, unpack
 from byways.regions._split_tree import split_tree
 from byways.regions._verify import verify
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["Certified", "certify"]
+__all__ = ["Certified", "certify", "of_winners"]
 
 _AT_ONCE = 1024  # points, so that they stay in the cache
 
@@ -63,7 +63,7 @@ def certify(question: Question, words: NDArray[np.uint64], points: Array) -> Cer
         The proven list with its proof. Cost: one run of the simplex method per refused side, and
         rationals for what floating point does not prove.
     """
-    problem, rules = question.problem(), Rules(question.chain, question.domain)
+    problem, rules = question.searched(), Rules(question.chain, question.domain)
     seen = problem if rules.bounded else homogenised(question.chain)
     tree = split_tree(seen, words, _scale(question))
     inside = _to_domain(rules, points, tree.leaves)
@@ -90,6 +90,31 @@ def certify(question: Question, words: NDArray[np.uint64], points: Array) -> Cer
     )
 
 
+def of_winners(
+    question: Question, words: NDArray[np.uint64], points: Array
+) -> tuple[NDArray[np.uint64], Array, tuple[int, ...]]:
+    """Give the list of winners that a list of matches decides.
+
+    A region of winners is the union of those of the matches that decide them, up to borders.
+
+    Args:
+        question: What was asked; its ``problem`` has the winners, ``searched`` the matches.
+        words: Packed decision bits of the matches.
+        points: A point in each region.
+
+    Returns:
+        Packed decision bits, distinct, in lexicographic order; for each a point of the first region
+        of the matches that it comes from; cells after each hidden layer.
+    """
+    problem, matches = question.problem(), question.searched()
+    parts = [pack(np.zeros((0, problem.decisions), dtype=np.uint8))]
+    for first in range(0, len(words), _AT_ONCE):
+        bits = unpack(words[first : first + _AT_ONCE], matches.decisions)
+        parts.append(pack(problem.bits(matches.segments(bits))))
+    listed, place = np.unique(np.concatenate(parts), axis=0, return_index=True)
+    return listed, points[place], _layer_counts(problem, listed)
+
+
 def _layer_counts(problem: Problem, words: NDArray[np.uint64]) -> tuple[int, ...]:
     """Count the distinct prefixes up to the end of each hidden layer of a sorted list."""
     changes, before = words[1:] ^ words[:-1], 64 * np.arange(words.shape[1])
@@ -106,7 +131,7 @@ def _scale(question: Question) -> Array:
     """Give the factors by which a problem's domain rows are shorter than ``b - A x``."""
     if not isinstance(question.domain, Polytope):
         return np.zeros(0)
-    lengths = np.linalg.norm(question.domain.A @ question.problem().embed.weight, axis=1)
+    lengths = np.linalg.norm(question.domain.A @ question.searched().embed.weight, axis=1)
     scale: Array = np.maximum(lengths, 1e-300)
     return scale
 

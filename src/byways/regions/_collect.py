@@ -56,7 +56,7 @@ class Collector:
         self._listener = listener
         self._start = start
         self._deadline = deadline
-        stages = len(question.problem().stages)
+        stages = len(question.searched().stages)
         self._parts: list[Part] = []
         self._sums = _Sums(stages)
         self._line = _Line(stages)
@@ -103,7 +103,7 @@ class Collector:
     def _add(self, task: Task, result: Result) -> None:
         self._sums.add(result)
         if self._question.listing:
-            decisions = self._question.problem().decisions
+            decisions = self._question.searched().decisions
             self._parts.append(Part.of(task, result, decisions))
         if result.complete:
             self._open += len(result.rest) - 1

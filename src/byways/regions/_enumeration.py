@@ -80,7 +80,7 @@ def enumerate_regions(
         maxima: For max-pooling and maxout: with ``"winners"`` each maximum of several numbers has
             as many states as numbers, and a region is where each has one winner; ``"matches"``
             lists the finer regions of the tournament of ReLUs that computes it, on which losers
-            are compared as well, and of which certified lists are made.
+            are compared as well. A certified list of winners is found and proven by way of these.
         tolerance: Distance, in units of the domain's sides, below which a decision is ambiguous.
         workers: Processes; None for all cores that this process may use.
         executor: Any ``concurrent.futures.Executor`` instead.

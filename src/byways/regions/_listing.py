@@ -84,7 +84,7 @@ def lay_out(
         JournalError: If a part is damaged.
         OSError: If there is no space for the files; what was written of them is removed.
     """
-    problem, found = question.problem(), [part for part in parts if part.count]
+    problem, found = question.searched(), [part for part in parts if part.count]
     total = sum(part.count for part in found)
     words = total, words_for(problem.decisions)
     points = total if question.witnesses else 0, problem.dim

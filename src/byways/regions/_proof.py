@@ -120,6 +120,8 @@ class ProofCheck:
         regions: Number of regions proven, 0 if refused.
         refusals: Number of sides proven empty.
         signs: The proven list: segments of all hidden units, one row per region, sorted.
+        winners: What follows for maxima of several numbers, whose matches are units in ``signs``:
+            ``network.states(signs)``, each row once. Without such maxima the same as ``signs``.
         reason: Why the proof was refused, and where; empty if accepted.
     """
 
@@ -127,6 +129,7 @@ class ProofCheck:
     regions: int
     refusals: int
     signs: NDArray[np.uint8]
+    winners: NDArray[np.integer[Any]]
     reason: str = ""
 
     def __bool__(self) -> bool:
@@ -136,6 +139,8 @@ class ProofCheck:
         if not self.accepted:
             return f"refused: {self.reason}"
         found = f"{self.regions:,} regions and no others"
+        if self.winners.shape != self.signs.shape:
+            found += f", so {len(self.winners):,} of equal winners"
         return f"accepted: {found}; {self.refusals:,} sides proven empty"
 
 
@@ -188,11 +193,14 @@ def check_proof(network: object, domain: object, proof: Proof | str | Path) -> P
         signs, refusals = check(chain, checked, proof.arrays())
     except RefusedError as refused:
         return _refused(chain, str(refused))
-    return ProofCheck(True, len(signs), refusals, signs)
+    several = any(len(window) > 1 for window in chain.windows)
+    winners = np.unique(chain.states(signs), axis=0) if several else signs
+    return ProofCheck(True, len(signs), refusals, signs, winners)
 
 
 def _refused(chain: LayerChain, reason: str) -> ProofCheck:
-    return ProofCheck(False, 0, 0, np.zeros((0, chain.units), dtype=np.uint8), reason)
+    nothing = np.zeros((0, chain.units), dtype=np.uint8)
+    return ProofCheck(False, 0, 0, nothing, nothing, reason)
 
 
 def domain_digest(domain: Domain) -> str:

@@ -42,7 +42,8 @@ _CORNERS_PAY = 5  # coordinates; with more of them a dictionary is smaller than 
 class Question:
     """A network, a domain and how its regions shall be found.
 
-    ``maxima`` is "winners" only where that makes a difference.
+    ``maxima`` is "winners" only where that makes a difference. A certified list of winners is found
+    as one of matches, which decide the winners.
     """
 
     chain: LayerChain
@@ -81,13 +82,13 @@ class Question:
         witnesses = certified or "witness" in (keep or ())
         listing = certified or keep is not None
         options = (chosen, solver, float(tolerance), witnesses, listing, exact)
-        question = cls(chain, checked, *options, _states(chain, maxima, exact))
+        question = cls(chain, checked, *options, _states(chain, maxima))
         question.problem().require_interior(float(tolerance))
         return question._suited(method)
 
     def _suited(self, method: str) -> Question:
         """Refuse "wide" where it does not fit, and take it unasked where it pays."""
-        if self.problem().contested:
+        if self.searched().contested:
             if method == "wide":
                 raise ValueError(
                     "\"method\" was 'wide', which knows no windows with several states; use "
@@ -99,8 +100,8 @@ class Question:
         from byways.regions._wide_space import misfit, pays
 
         if method == "auto":
-            return replace(self, method="wide") if pays(self.problem(), self.tolerance) else self
-        reason = misfit(self.problem(), self.tolerance)
+            return replace(self, method="wide") if pays(self.searched(), self.tolerance) else self
+        reason = misfit(self.searched(), self.tolerance)
         if reason:
             raise ValueError(
                 f"\"method\" was 'wide', which does not suit this question: {reason}; "
@@ -112,6 +113,15 @@ class Question:
     def problem(self) -> Problem:
         """Restate the question in engine coordinates."""
         return Problem.of(self.chain, self.domain, winners=self.maxima == "winners")
+
+    def searched(self) -> Problem:
+        """Give the problem whose regions engines list, and which a proof speaks of."""
+        return self._of_matches() if self.exact == "certified" else self.problem()
+
+    @lru_cache(maxsize=8)  # noqa: B019
+    def _of_matches(self) -> Problem:
+        """Restate the question without states of windows."""
+        return Problem.of(self.chain, self.domain) if self.problem().contested else self.problem()
 
     def walk(self, problem: Problem, prefix: NDArray[np.uint8], stop: int | None = None) -> Walk:
         """Start the chosen engine on a subtree."""
@@ -265,7 +275,7 @@ def _choose_method(method: str, domain: Domain) -> str:
     return method
 
 
-def _states(chain: LayerChain, maxima: str, exact: str) -> str:
+def _states(chain: LayerChain, maxima: str) -> str:
     """Check what the states of a maximum shall be, and tell whether it matters."""
     if maxima not in _MAXIMA:
         raise ValueError(
@@ -274,11 +284,6 @@ def _states(chain: LayerChain, maxima: str, exact: str) -> str:
         )
     if all(len(window) < 2 for window in chain.windows):
         return "matches"
-    if exact == "certified" and maxima == "winners":
-        raise ValueError(
-            "\"exact\" was 'certified' for a network with maxima of more than two numbers; what is "
-            'proven are the regions of their tournaments, so give maxima="matches" as well'
-        )
     return maxima
 
 

@@ -92,16 +92,20 @@ class RegionReport(Report):
     @classmethod
     def assemble(cls, question: Question, answer: Answer) -> RegionReport:
         """Put the parts of an answer together, and certify them if the question asks for it."""
-        return cls(
-            question,
-            answer.words,
-            answer.points,
-            answer.layer_counts,
-            answer.outcome,
-            answer.ambiguous,
-            answer.explored,
-            answer.seconds,
-        )._certified()
+        return (
+            cls(
+                question,
+                answer.words,
+                answer.points,
+                answer.layer_counts,
+                answer.outcome,
+                answer.ambiguous,
+                answer.explored,
+                answer.seconds,
+            )
+            ._certified()
+            ._of_winners()
+        )
 
     def _certified(self) -> RegionReport:
         """Give the proven report, where that is wanted and the list is whole."""
@@ -121,6 +125,15 @@ class RegionReport(Report):
             certificate=found.proof,
             seconds=self.seconds + time.perf_counter() - start,
         )
+
+    def _of_winners(self) -> RegionReport:
+        """Give the report in winners, where the list that was found is one of matches."""
+        if self.question.searched() is self.problem:
+            return self
+        from byways.regions._certify import of_winners
+
+        words, points, layer_counts = of_winners(self.question, self.words, self.points)
+        return replace(self, words=words, points=points, layer_counts=layer_counts)
 
     def __post_init__(self) -> None:
         self.words.setflags(write=False)

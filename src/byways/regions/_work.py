@@ -84,7 +84,7 @@ def is_small(question: Question, done: int, found: int) -> bool:
 def work(question: Question, task: Task) -> Result:
     """List or count the regions of a subtree, sorted by sign vector, as far as its share goes."""
     start = time.perf_counter()
-    problem = question.problem()
+    problem = question.searched()
     walk, parts = question.walk(problem, _prefix(task)), _Parts(question.listing)
     left: list[Subtree] = []
     end = _explore(question, task, walk, parts, left)
@@ -106,7 +106,7 @@ def work(question: Question, task: Task) -> Result:
 
 def _small_work(question: Question) -> int:
     """Give the amount of work that is not worth handing out, in the unit of ``Walk.work``."""
-    problem = question.problem()
+    problem = question.searched()
     dim = problem.dim
     if question.method == "wide":  # its dictionaries have a column per unit of the first layer
         dim = min(dim, len(problem.stages[0].bias))
