@@ -47,7 +47,7 @@ from byways.sparse_inference import (
     simulate_cache,
 )
 from byways.sparse_inference._anneal import anneal
-from byways.sparse_inference._roofline import load_rate, multiply_add_rate
+from byways.sparse_inference._roofline import Ceilings, plot_roofline
 
 FULL = "--full" in sys.argv
 WIDTH = 1024
@@ -347,13 +347,8 @@ for kind in ("RadiX", "random"):
 # edge and input, against the vectors of sources, the weights and the indices. Sums that are left
 # and taken up again are not counted, so orders that do so lie below the line of their memory.
 
-peak = 2 * multiply_add_rate() / 1e9
-ceilings = {
-    name: load_rate(size) / 1e9
-    for name, size in (("24 KB", 24 << 10), ("384 KB", 384 << 10), ("64 MB", 64 << 20))
-}
-shown = ", ".join(f"{rate:.0f} GB/s from {name}" for name, rate in ceilings.items())
-print(f"peak {peak:.0f} GFLOP/s; loads: {shown}")
+ceilings = Ceilings.measured()
+print(ceilings)
 
 deep = radix_net(WIDTH, 24 if FULL else 6)
 runs = {
@@ -368,14 +363,11 @@ for name, (graph, options) in runs.items():
     compiled = compile_network(graph, threads=1, **options)
     about = compiled.explain()
     seconds = least({"": partial(compiled, many)}, 5)[""]
-    loads = (about.stream_bytes - 4 * about.edges) // 4  # an index is read for each vector loaded
-    tile_bytes = 4 * about.tile * loads + about.stream_bytes
-    intensity = 2 * about.edges * about.tile / tile_bytes
-    reached = 2 * about.edges * ROWS / seconds / 1e9
-    points[name] = intensity, reached
+    reached = 2 * about.edges * ROWS / seconds
+    points[name] = about.intensity, reached
     print(
-        f"{name}: {intensity:.2f} operations a byte loaded, {reached:.0f} GFLOP/s, "
-        f"{reached / peak:.2f} of the peak; {about.working_bytes / 1024:.0f} KB of values"
+        f"{name}: {about.intensity:.2f} operations a byte loaded, {reached / 1e9:.0f} GFLOP/s, "
+        f"{reached / ceilings.peak:.2f} of the peak; {about.working_bytes / 1024:.0f} KB of values"
     )
 
 # %%
@@ -407,22 +399,5 @@ ax = axes[1, 1]
 bars = ax.barh(list(toy)[::-1], list(toy.values())[::-1])
 ax.bar_label(bars, fmt="%.2f", padding=2)
 ax.set(title="16x4, 8 places", xlabel="misses an edge", xlim=(0, 1.15 * max(toy.values())))
-ax = axes[1, 2]
-span = np.array([0.2, 8.0])
-for name, bandwidth in ceilings.items():
-    reach = np.array([span[0], min(peak / bandwidth, span[1])])
-    ax.plot(reach, reach * bandwidth, color="0.6", lw=1)
-    ax.annotate(f" values in {name}", (reach[0], reach[0] * bandwidth), fontsize=7, color="0.4",
-                va="bottom", rotation=45, rotation_mode="anchor")  # fmt: skip
-ax.axhline(peak, color="0.3", lw=1)
-ax.annotate("multiply-adds", (span[0], peak), fontsize=7, color="0.3", va="bottom")
-for (name, (intensity, reached)), marker in zip(points.items(), "osD^v<>", strict=False):
-    ax.plot(intensity, reached, marker, ms=5, label=name)
-ax.set(xscale="log", yscale="log", title=f"Roofline, {ROWS} inputs", xlim=span)
-ax.set(xlabel="operations a byte loaded", ylabel="GFLOP/s", ylim=(5, 1.6 * peak))
-ax.set_xticks([0.25, 0.5, 1, 2, 4, 8], ["¼", "½", "1", "2", "4", "8"])
-ax.set_yticks([10, 30, 100, 300][: 4 if peak > 190 else 3])
-ax.yaxis.set_major_formatter("{x:.0f}")
-ax.minorticks_off()
-ax.legend(fontsize=7, loc="lower right")
+plot_roofline(points, ceilings, axes[1, 2]).set(title=f"Roofline, {ROWS} inputs")
 plt.show()

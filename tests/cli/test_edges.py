@@ -54,7 +54,15 @@ def test_speed_is_compared_with_equal_outputs(run: Run, net: Path) -> None:
     assert done.code == 0
     assert done.json["largest_difference"] < 1e-5
     assert set(done.json["seconds"]) == {"byways", "scipy", "numpy dense"}
+    assert done.json["files"] == {}
     assert "10^9 edges/s" in run("bench-sparse", net, "--batch", 8).out
+
+
+def test_a_roofline(run: Run, net: Path, tmp_path: Path) -> None:
+    done = run("bench-sparse", net, "--batch", 64, "--plot", tmp_path / "roofline.png")
+    assert done.code == 0
+    assert str(tmp_path / "roofline.png") in done.out
+    assert (tmp_path / "roofline.png").stat().st_size > 5_000
 
 
 def test_misuse(run: Run, net: Path, tmp_path: Path) -> None:

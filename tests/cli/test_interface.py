@@ -38,7 +38,8 @@ FROZEN = {
         *("--max-steps", "--seed", "--report", "--save", "--plot", "--json", "--debug"),
     ],
     "bench-sparse": [
-        *("NETWORK", "--example", "--input-shape", "--batch", "--threads", "--json", "--debug"),
+        *("NETWORK", "--example", "--input-shape", "--batch", "--threads", "--plot", "--json"),
+        "--debug",
     ],
 }
 

@@ -20,11 +20,13 @@ from byways.sparse_inference import (
     read_graph_challenge,
     simulate,
 )
+from byways.sparse_inference._roofline import Ceilings, plot_roofline
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
     from byways.cli._options import SourceOptions
@@ -116,8 +118,10 @@ def _row(count: IOReport) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def show_speed(graph: EdgeGraph, name: str, *, batch: int, threads: int, json: bool) -> int:
-    """Compile, compare the outputs, time the sides in turns, and print."""
+def show_speed(
+    graph: EdgeGraph, name: str, *, batch: int, threads: int, plot: Path | None, json: bool
+) -> int:
+    """Compile, compare the outputs, time the sides in turns, print, and draw if asked to."""
     if batch < 1:
         raise Misuse(f"--batch was {batch}; give a positive number of inputs")
     with as_misuse():
@@ -138,14 +142,27 @@ def show_speed(graph: EdgeGraph, name: str, *, batch: int, threads: int, json: b
             start = time.perf_counter()
             call()
             seconds[side] = min(seconds[side], time.perf_counter() - start)
+    files = {}
+    if plot is not None:
+        reached = 2 * graph.edges * batch / seconds["byways"]
+        save_figure(_roofline({name: (run.explain().intensity, reached)}), plot)
+        files["picture"] = str(plot)
     about = {
         "format": "byways.bench-sparse/1", "network": _facts(graph, name), "batch": batch,
         "kernel": str(run.explain()), "largest_difference": worst / size,
         "seconds": seconds,
         "edges_per_second": {side: graph.edges * batch / s for side, s in seconds.items()},
+        "files": files,
     }  # fmt: skip
     _say(about if json else _speed_table(about), json)
     return COMPLETE
+
+
+def _roofline(points: dict[str, tuple[float, float]]) -> Axes:
+    ceilings = Ceilings.measured()
+    ax = plot_roofline(points, ceilings, new_axes(7.0, 5.0))
+    ax.set_title("one core's ceilings")
+    return ax
 
 
 def _facts(graph: EdgeGraph, name: str) -> dict[str, Any]:
@@ -192,7 +209,7 @@ def _speed_table(about: dict[str, Any]) -> str:
         speed = about["edges_per_second"][side] / 1e9
         faster = "" if side == "byways" else f"{spent / seconds['byways']:.2f} x"
         lines.append(f"{side:<16}{spent:>12.3g}{speed:>14.2f}{faster:>12}")
-    return "\n".join(lines)
+    return "\n".join([*lines, *(f"{kind:<12}{path}" for kind, path in about["files"].items())])
 
 
 def _layers(graph: EdgeGraph) -> Layers:

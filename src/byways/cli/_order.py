@@ -59,6 +59,7 @@ def bench_sparse(
     source: SourceOptions = SourceOptions(),  # noqa: B008  frozen
     batch: Annotated[int, Parameter(help="Inputs that run together.")] = 1024,
     threads: Annotated[int, Parameter(help="Threads of the compiled network.")] = 1,
+    plot: Annotated[Path | None, Parameter(help="Draw a roofline (.png, .pdf, .svg).")] = None,
     json: Json = False,
     debug: Debug = False,
 ) -> int:
@@ -66,4 +67,4 @@ def bench_sparse(
     from byways.cli import _edges
 
     graph, name = _edges.read_graph(network, source)
-    return _edges.show_speed(graph, name, batch=batch, threads=threads, json=json)
+    return _edges.show_speed(graph, name, batch=batch, threads=threads, plot=plot, json=json)

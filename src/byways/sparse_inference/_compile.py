@@ -77,6 +77,18 @@ class Explanation:
     threads: int
     dtype: str
 
+    @property
+    def intensity(self) -> float:
+        """Operations for each byte that the kernel loads, which place it on a roofline.
+
+        Two for each edge and input, against the vectors of sources, the weights and the indices.
+        Sums that are left and taken up again are not counted.
+        """
+        size = np.dtype(self.dtype).itemsize
+        vectors = (self.stream_bytes - size * self.edges) // 4  # an index for each
+        loaded = size * self.tile * vectors + self.stream_bytes
+        return 2 * self.edges * self.tile / loaded if loaded else 0.0
+
     def __str__(self) -> str:
         return (
             f"{self.edges:,} of {self.given_edges:,} edges ({self.dead:,} dead, {self.folded:,} "

@@ -8,22 +8,84 @@ memory where the values are.
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from byways.core.compiled import entry
+from byways.core.plotting import INK, axes
 from byways.sparse_inference._vector import REGISTERS, VECTOR_BYTES, accumulate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-__all__ = ["load_rate", "multiply_add_rate"]
+    from matplotlib.axes import Axes
+
+__all__ = ["Ceilings", "load_rate", "multiply_add_rate", "plot_roofline"]
 
 # Sums that fill the registers and leave room for a source and a weight; more would be spilled.
 _ROWS, _VECTORS, _ALONE = (8, 3, 8) if REGISTERS >= 32 else (6, 1, 4)
 _EDGES, _ROUNDS = 20_000, 50
 _LANES = VECTOR_BYTES // 4
+_MEMORIES = (("24 KB", 24 << 10), ("384 KB", 384 << 10), ("64 MB", 64 << 20))
+_SPAN = (0.2, 8.0)  # operations a byte that a picture shows
+
+
+@dataclass(frozen=True, slots=True)
+class Ceilings:
+    """What no float32 network exceeds on one core.
+
+    Attributes:
+        peak: Operations a second; a multiply-add is two.
+        loads: Bytes loaded a second, by where the values are.
+    """
+
+    peak: float
+    loads: Mapping[str, float]
+
+    @classmethod
+    def measured(cls) -> Ceilings:
+        """Measure those of this core, in about a second."""
+        return cls(2 * multiply_add_rate(), {name: load_rate(size) for name, size in _MEMORIES})
+
+    def __str__(self) -> str:
+        rates = ", ".join(f"{rate / 1e9:.0f} GB/s from {name}" for name, rate in self.loads.items())
+        return f"peak {self.peak / 1e9:.0f} GFLOP/s; loads: {rates}"
+
+
+def plot_roofline(
+    points: Mapping[str, tuple[float, float]], ceilings: Ceilings, ax: Axes | None = None
+) -> Axes:
+    """Draw networks under the ceilings of a core.
+
+    Args:
+        points: Name to operations for each byte loaded (``Explanation.intensity``) and operations
+            a second.
+        ceilings: Those of the core that ran them.
+        ax: Where to draw; new axes if None.
+
+    Returns:
+        The axes.
+    """
+    ax, peak = axes(ax), ceilings.peak / 1e9
+    for name, rate in ceilings.loads.items():
+        reach = np.array([_SPAN[0], min(ceilings.peak / rate, _SPAN[1])])
+        ax.plot(reach, reach * rate / 1e9, color=INK, alpha=0.4, lw=1)
+        ax.annotate(f" values in {name}", (reach[0], reach[0] * rate / 1e9), fontsize=7,
+                    va="bottom", rotation=45, rotation_mode="anchor")  # fmt: skip
+    ax.axhline(peak, color=INK, alpha=0.6, lw=1)
+    ax.annotate("multiply-adds", (_SPAN[0], peak), fontsize=7, va="bottom")
+    for k, (name, (intensity, reached)) in enumerate(points.items()):
+        ax.plot(intensity, reached / 1e9, "osD^v<>"[k % 7], ms=5, label=name)
+    ax.set(xscale="log", yscale="log", xlim=_SPAN, ylim=(min(5.0, 0.1 * peak), 1.6 * peak))
+    ax.set(xlabel="operations a byte loaded", ylabel="GFLOP/s")
+    ax.set_xticks([0.25, 0.5, 1, 2, 4, 8], ["¼", "½", "1", "2", "4", "8"])
+    ticks = [tick for tick in (10, 30, 100, 300) if tick < 1.6 * peak]
+    ax.set_yticks(ticks, list(map(str, ticks)))
+    ax.minorticks_off()
+    ax.legend(fontsize=7, loc="lower right")
+    return ax
 
 
 def multiply_add_rate() -> float:
