@@ -21,13 +21,14 @@ def lacking(*modules: str) -> str:
 
 
 class Relucent:
-    """relucent 1.0: whole input space by facet flips, one worker process, no certification.
+    """relucent 1.0: facet flips in one worker process, no certification.
 
     Args:
         chain: A ReLU network.
+        radius: Search in the cube of this radius around zero; None for the whole input space.
     """
 
-    def __init__(self, chain: LayerChain) -> None:
+    def __init__(self, chain: LayerChain, radius: float | None = None) -> None:
         import torch
 
         torch.set_num_threads(1)
@@ -42,13 +43,14 @@ class Relucent:
             )
             modules += [linear, torch.nn.ReLU()]
         self._model = torch.nn.Sequential(*modules[:-1])
+        self._where = {} if radius is None else {"cube_radius": radius, "cube_mode": "intersect"}
 
     def search(self) -> Any:
         """Find every region, with its facets and its centre."""
         from relucent import Complex
 
         found = Complex(self._model)
-        found.bfs(nworkers=1, verbose=0, verify=False)
+        found.bfs(nworkers=1, verbose=0, verify=False, **self._where)
         return found
 
     @staticmethod

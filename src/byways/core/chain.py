@@ -90,11 +90,8 @@ class Layer:
 
         Units with fewer pieces than others repeat their last.
         """
-        most = max(len(function.slopes) for function in self.functions)
-        tables = [
-            np.pad(np.stack(f.pieces()), ((0, 0), (0, most - len(f.slopes))), mode="edge")
-            for f in self.functions
-        ]
+        most = np.arange(max(len(function.slopes) for function in self.functions))
+        tables = [np.take(f.pieces(), most, axis=1, mode="clip") for f in self.functions]
         slopes, intercepts = np.stack(tables, axis=1)
         return slopes[self.kinds], intercepts[self.kinds]
 
