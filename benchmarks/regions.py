@@ -3,8 +3,9 @@
 Usage: python benchmarks/regions.py [--quick] [--only NAME] [--json FILE]
 
 Single-thread claims are in CPU seconds (children included), the claim about workers in wall time.
-Networks are those that PyTorch draws with seed 0; the domain is [-1, 1]^d unless a claim says
-otherwise. Seconds are those of whole public calls, but for the rows that say "walk alone".
+Networks are those that PyTorch draws with seed 0. The domain is [-1, 1]^d, or [0, 1]^784 for 784
+inputs, unless a claim says otherwise. Seconds are those of whole public calls, but for the rows
+that say "walk alone".
 """
 
 from __future__ import annotations
@@ -107,24 +108,19 @@ def maxima(pace: Pace) -> Iterator[Row]:
 
 
 def relucent(pace: Pace) -> Iterator[Row]:
-    """The whole space, against facet flips with Gurobi."""
-    absent = lacking("relucent", "gurobipy", "torch")
-    nets: list[Widths] = [(2, 6, 6)] if pace.quick else [(2, 16, 16), (3, 16, 16)]
-    peer = "relucent 1.0"
-    for widths in nets:
-        count = (f"relucent: whole space, {name(widths)}, count", 3_000.0)
-        full = (f"relucent: whole space, {name(widths)}, signs, witness, facets, neighbours", 300.0)
-        if absent:
-            yield missing(count[0], "simplex", peer, count[1], absent)
-            yield missing(full[0], "simplex", peer, full[1], absent)
-            continue
-        yield from _against_relucent(widths, peer, count, full, pace)
+    """Facet flips with Gurobi: in the whole space, and in a square."""
+    spaces: list[Widths] = [(2, 6, 6)] if pace.quick else [(2, 16, 16), (3, 16, 16), (2, 32, 32)]
+    squares: list[Widths] = [(2, 6, 6)] if pace.quick else [(2, 32, 32)]
+    for widths in spaces:
+        yield from _against_relucent(widths, None, 3_000.0, pace)
+    for widths in squares:
+        yield from _against_relucent(widths, 1.0, 20_000.0, pace)
 
 
 def workers(pace: Pace) -> Iterator[Row]:
-    """Two processes against one; starting them counts."""
-    widths = (4, 24, 24) if pace.quick else (8, 21, 21)
-    call = partial(count_regions, seeded_network(*widths), _UNIT, method="simplex")
+    """Two processes against one, for a minute of work; starting them counts."""
+    widths = (784, 11, 11) if pace.quick else (784, 14, 14)
+    call = partial(count_regions, seeded_network(*widths), (0.0, 1.0), method="wide")
     row = compare(
         f"workers: {name(widths)}, count, two against one, wall time, pool start included",
         Side("two", partial(call, workers=2)),
@@ -138,38 +134,46 @@ def workers(pace: Pace) -> Iterator[Row]:
 
 
 def _against_relucent(
-    widths: Widths, peer: str, count: tuple[str, float], full: tuple[str, float], pace: Pace
+    widths: Widths, radius: float | None, goal: float, pace: Pace
 ) -> Iterator[Row]:
     """Run the peer once or more, for both claims: it does the same work in either."""
-    chain, space = seeded_network(*widths), WholeSpace(widths[0])
-    search = Relucent(chain).search
-    smallest = Relucent(seeded_network(widths[0], 1)).search
+    where = "whole space" if radius is None else "[-1, 1]^2"
+    claim = f"relucent: {where}, {name(widths)}"
+    ours, peer = ("count_regions", "report, adjacency"), "relucent 1.0"
+    count, full = f"{claim}, count", f"{claim}, signs, witness, facets, neighbours"
+    if absent := lacking("relucent", "gurobipy", "torch"):
+        yield missing(count, ours[0], peer, goal, absent)
+        yield missing(full, ours[1], peer, 300.0, absent)
+        return
+    chain = seeded_network(*widths)
+    domain = WholeSpace(widths[0]) if radius is None else (-radius, radius)
+    smallest = Relucent(seeded_network(widths[0], 1), radius).search
     start_up = 0.0 if pace.quick else min(minima([smallest], pace=Pace(quick=True))[0])
-    same = partial(_same_as_relucent, chain)
     counting = compare(
-        count[0],
-        Side("count_regions", partial(count_regions, chain, space, method="simplex")),
-        Side(peer, search, start_up),
+        count,
+        Side(ours[0], partial(count_regions, chain, domain)),
+        Side(peer, Relucent(chain, radius).search, start_up),
         pace=pace,
-        same=same,
-        goal=count[1],
+        same=partial(_same_as_relucent, chain, domain),
+        goal=goal,
     )
     told = {"start-up of the peer's worker, not counted, s": round(start_up, 2)}
     yield replace(counting, counted=told)
+    listing = partial(_with_neighbours, partial(enumerate_regions, chain, domain))
+    yield _beside(replace(counting, claim=full, ours=ours[1], goal=300.0), listing, pace)
+
+
+def _beside(counting: Row, listing: Any, pace: Pace) -> Row:
+    """Compare the peer's search of a row that is there with a fuller call of ours."""
     if counting.seconds is None:
-        yield replace(counting, claim=full[0], goal=full[1])
-        return
-    listing = partial(_with_neighbours, partial(enumerate_regions, chain, space, method="simplex"))
-    ours = min(minima([listing], pace=pace)[0])
-    yield replace(
+        return counting
+    seconds = min(minima([listing], pace=pace)[0])
+    return replace(
         counting,
-        claim=full[0],
-        ours="report, adjacency",
-        ratio=counting.seconds[1] / ours,
-        goal=full[1],
+        ratio=counting.seconds[1] / seconds,
         spread=None,
         rounds=(pace.rounds, counting.rounds[1]),
-        seconds=(ours, counting.seconds[1]),
+        seconds=(seconds, counting.seconds[1]),
         first_seconds=None,
         counted={"note": "the peer's search is that of the row above, timed before ours"},
     )
@@ -254,13 +258,18 @@ def _same_counts(ours: RegionCount, peer: RegionCount) -> str:
     return "" if a == b and ours.total == peer.total else f"{a} and {b}"
 
 
-def _same_as_relucent(chain: Any, ours: RegionCount, found: Any) -> str:
-    """Compare the count and the sign vectors, then facets; a linear program decides disputes."""
-    report = enumerate_regions(chain, WholeSpace(chain.input_size), method="simplex")
+def _same_as_relucent(chain: Any, domain: Any, ours: RegionCount, found: Any) -> str:
+    """Compare the count and the sign vectors, then facets; a linear program decides disputes.
+
+    In a square the peer names facets outside of it too, so there only signs are compared.
+    """
+    report = enumerate_regions(chain, domain)
     theirs = dict(zip(map(bytes, Relucent.signs(found)), Relucent.facets(found), strict=True))
     signs = report.signs
     if not ours.total == len(report) == len(found) or as_set(signs) != set(theirs):
         return f"{ours.total} regions and {len(found)}"
+    if not isinstance(domain, WholeSpace):
+        return ""
     border, wrong = report.adjacency().tocsr(), 0
     for k, row in enumerate(signs):
         across = signs[border.indices[border.indptr[k] : border.indptr[k + 1]]] != row
