@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from numba import njit
+from numba import njit, types
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
 
 __all__ = [
     "borrowing",
@@ -35,53 +35,68 @@ _BORROWED: dict[str, Any] = {"_nrt": False}
 _OWNED: dict[str, Any] = {"_nrt": True}  # said, for it is taken over from the caller otherwise
 
 
+def _made(function: _F, **options: Any) -> _F:
+    """Compile, but not once more for each constant that a kernel hands over.
+
+    Numba takes a 0 in a call for a type of its own. A fifth of what was compiled were such copies.
+    """
+    kernel: Any = njit(**options)(function)
+    template = kernel.get_call_template
+    plain: Any = types.unliteral
+
+    def for_types(args: Iterable[Any], keywords: Mapping[str, Any]) -> Any:
+        named = {name: plain(value) for name, value in keywords.items()}
+        return template(tuple(map(plain, args)), named)
+
+    kernel.get_call_template = for_types
+    return cast("_F", kernel)
+
+
 def entry(function: _F) -> _F:
     """Compile what Python calls, at its first call, once per installation, without the GIL."""
-    return cast("_F", njit(**_OPTIONS)(function))
+    return _made(function, **_OPTIONS)
 
 
 def compiled(function: _F) -> _F:
     """Compile what only kernels call: as ``entry``, without the costly wrapper for Python."""
-    return cast("_F", njit(**_INNER, **_OWNED)(function))
+    return _made(function, **_INNER, **_OWNED)
 
 
 def borrowing_entry(function: _F) -> _F:
     """Compile as ``entry`` what makes no arrays, neither itself nor in what it calls."""
-    return cast("_F", njit(**_OPTIONS, **_BORROWED)(function))
+    return _made(function, **_OPTIONS, **_BORROWED)
 
 
 def borrowing(function: _F) -> _F:
     """Compile as ``compiled`` what makes no arrays; what it calls may, if that is ``compiled``."""
-    return cast("_F", njit(**_INNER, **_BORROWED)(function))
+    return _made(function, **_INNER, **_BORROWED)
 
 
 def fusing_entry(function: _F) -> _F:
     """Compile as ``entry`` products and sums that may be rounded once."""
-    return cast("_F", njit(**_OPTIONS, **_FUSED)(function))
+    return _made(function, **_OPTIONS, **_FUSED)
 
 
 def fusing(function: _F) -> _F:
     """Compile as ``compiled`` products and sums that may be rounded once."""
-    return cast("_F", njit(**_INNER, **_OWNED, **_FUSED)(function))
+    return _made(function, **_INNER, **_OWNED, **_FUSED)
 
 
 def melted(function: _F) -> _F:
     """Compile as ``borrowing``, into the code that calls it: moves of a few numbers."""
-    return cast("_F", njit(forceinline=True, **_INNER, **_BORROWED)(function))
+    return _made(function, forceinline=True, **_INNER, **_BORROWED)
 
 
 def inlined(function: _F) -> _F:
     """Compile into each kernel that calls it: handing over tuples of arrays would cost more."""
-    return cast("_F", njit(inline="always", **_INNER)(function))
+    return _made(function, inline="always", **_INNER)
 
 
 def summing(function: _F) -> _F:
     """Compile sums whose order may be changed: only where the result bears any rounding."""
-    return cast(
-        "_F", njit(fastmath={"reassoc", "contract", "nsz"}, **_INNER, **_BORROWED)(function)
-    )
+    return _made(function, fastmath={"reassoc", "contract", "nsz"}, **_INNER, **_BORROWED)
 
 
 def comparing(function: _F) -> _F:
     """Compile as ``borrowing`` what meets no NaN, so that minima are taken of several numbers."""
-    return cast("_F", njit(fastmath={"nnan", "nsz"}, **_INNER, **_BORROWED)(function))
+    return _made(function, fastmath={"nnan", "nsz"}, **_INNER, **_BORROWED)
