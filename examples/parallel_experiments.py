@@ -23,10 +23,12 @@ from itertools import pairwise
 
 import matplotlib.pyplot as plt
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 import byways as bw
 from byways.regions._question import Question
 
+threadpool_limits(1)  # as in a worker: other threads of linear algebra would count while they wait
 FULL = "--full" in sys.argv
 WIDTHS = range(6, 14 if FULL else 12)
 CELL_WIDTHS = range(4, 13 if FULL else 10)

@@ -144,7 +144,7 @@ class MethodOptions:
 
     method: Annotated[
         Literal["auto", "simplex", "wide", "vertices", "lp"],
-        Parameter(help="auto: by corners up to 5 inputs, the simplex walk beyond."),
+        Parameter(help="auto: by corners up to 5 inputs, wide for images, simplex elsewhere."),
     ] = "auto"
     solver: Annotated[
         Literal["auto", "highs", "scipy", "gurobi"], Parameter(help="For --method lp.")
