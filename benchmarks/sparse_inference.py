@@ -40,6 +40,8 @@ from byways.sparse_inference import (
     simulate,
     simulate_cache,
 )
+from byways.sparse_inference import _execute as execute
+from byways.sparse_inference._program import compile_runs
 from byways.sparse_inference._roofline import multiply_add_rate
 from byways.sparse_inference._simple_orders import even_destinations
 
@@ -67,6 +69,15 @@ def batch(pace: Pace) -> Iterator[Row]:
             ("scipy", "torch csr", "sparse_dot_mkl", "torch dense", "onnxruntime dense"),
             {name: goal for (d, name), goal in goals.items() if d == density},
         )  # fmt: skip
+        if density in (0.05, 0.2):
+            plain = compile_network(graph, threads=1, order=order_edges(graph, "destination"))
+            run, x = compile_network(graph, threads=1), _inputs(rows)
+            yield compare(
+                f"random 1024x4, density {density}, {rows} inputs: the order it chooses",
+                Side(run.explain().order, partial(run, x)),
+                Side("destination by destination", partial(plain, x)),
+                pace=pace, same=_same, goal=1.5 if density == 0.2 else None,
+            )  # fmt: skip
 
 
 def radix(pace: Pace) -> Iterator[Row]:
@@ -191,6 +202,30 @@ def orders(pace: Pace) -> Iterator[Row]:
     touched = simulate_cache(small, order).misses
     yield Row("misses of a 32 KB cache of 8 ways, EGO on RadiX 1024x6", "first touch",
               "vertex numbers", identity / touched, 2.0)  # fmt: skip
+    x = _inputs(96 if pace.quick else 1024)
+    yield compare(
+        f"the same by the clock, {len(x)} inputs", Side("first touch", _laid_out(small, order, x)),
+        Side("vertex numbers", _laid_out(small, order, x, "identity")), pace=pace, same=_same,
+        goal=2.0,
+    )  # fmt: skip
+
+
+def _laid_out(
+    graph: EdgeGraph, order: EdgeOrder, x: NDArray[np.float32], layout: str = "first_touch"
+) -> Callable[[], NDArray[np.float32]]:
+    """Bind the executor to an order and a numbering of the slots."""
+    program = compile_runs(graph, order.permutation, layout)
+    tile = execute.WIDE_VECTORS * execute.VECTOR_BYTES // x.itemsize
+    packed = program.packed(tile, x.dtype)
+    values = np.zeros(program.slots * tile + 16, np.float32)
+    values = values[-values.ctypes.data % execute.VECTOR_BYTES // x.itemsize :]
+
+    def run() -> NDArray[np.float32]:
+        out = np.empty((len(x), len(graph.outputs)), np.float32)
+        execute.run_wide(x.reshape(-1), out.reshape(-1), 0, len(x), packed, values, tile)
+        return out
+
+    return run
 
 
 def ego(pace: Pace) -> Iterator[Row]:

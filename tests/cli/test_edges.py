@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from byways.core import LayerChain
 from byways.sparse_inference import EdgeGraph, EdgeOrder, order_edges, simulate
@@ -63,6 +64,20 @@ def test_a_roofline(run: Run, net: Path, tmp_path: Path) -> None:
     assert done.code == 0
     assert str(tmp_path / "roofline.png") in done.out
     assert (tmp_path / "roofline.png").stat().st_size > 5_000
+
+
+def test_a_network_with_tanh_has_edges_but_no_regions(run: Run, tmp_path: Path) -> None:
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["a"]), helper.make_node("Tanh", ["a"], ["y"])]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 3])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 2])
+    stored = [numpy_helper.from_array(np.ones((3, 2), np.float32), "w")]
+    path = tmp_path / "tanh.onnx"
+    model = helper.make_model(helper.make_graph(nodes, "tanh", [x], [y], stored))
+    path.write_bytes(model.SerializeToString())
+    assert run("order", path, "--cache", 8, "--json").json["network"]["edges"] == 6
+    assert "6 edges" in run("bench-sparse", path, "--batch", 8).out
+    refused = run("regions", path, "--box=-1,1")
+    assert (refused.code, "is smooth" in refused.err) == (1, True)
 
 
 def test_misuse(run: Run, net: Path, tmp_path: Path) -> None:

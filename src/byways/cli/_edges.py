@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from byways.cli._errors import COMPLETE, Misuse, as_misuse
-from byways.cli._inputs import read_source
+from byways.cli._inputs import read_file, read_source
 from byways.core.plotting import new_axes, save_figure
 from byways.sparse_inference import (
-    EdgeGraph,
     compile_network,
     order_edges,
     read_graph_challenge,
     simulate,
 )
+from byways.sparse_inference._doors import as_graph
 from byways.sparse_inference._roofline import Ceilings, plot_roofline
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from byways.cli._options import SourceOptions
-    from byways.sparse_inference import EdgeOrder
+    from byways.sparse_inference import EdgeGraph, EdgeOrder
     from byways.sparse_inference._simulate import IOReport
 
     Layers = list[tuple[Any, NDArray[np.float32], Any]]
@@ -57,8 +57,10 @@ def read_graph(network: Path | None, source: SourceOptions) -> tuple[EdgeGraph, 
     """Read a network file, an example, or a folder of the Graph Challenge."""
     if network is not None and network.is_dir() and source.example is None:
         return read_graph_challenge(network), network.name
+    if network is not None and network.is_file() and source.example is None:
+        return read_file(network, source, as_graph), network.name
     found = read_source(network, source)
-    return EdgeGraph.from_chain(found.chain), found.name
+    return as_graph(found.chain), found.name
 
 
 def show_orders(

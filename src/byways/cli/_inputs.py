@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -15,13 +15,16 @@ from byways.networks import as_chain, example
 from byways.regions import Slice, WholeSpace
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from byways.cli._options import DomainOptions, SourceOptions
     from byways.core.chain import LayerChain
     from byways.networks import Example
 
-__all__ = ["Source", "known_example", "read_array", "read_domain", "read_source"]
+__all__ = ["Source", "known_example", "read_array", "read_domain", "read_file", "read_source"]
+
+_Read = TypeVar("_Read")
 
 _NUMBER = r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*"
 _PAIR = re.compile(rf"{_NUMBER},{_NUMBER}")
@@ -60,13 +63,15 @@ def read_source(network: Path | None, options: SourceOptions) -> Source:
         raise FileNotFoundError(
             f"there is no network file {str(network)!r}; give an ONNX file or a saved chain (.npz)"
         )
-    return Source(network.name, _read_network(network, _shape(options.input_shape)), None)
+    return Source(network.name, read_file(network, options, as_chain), None)
 
 
-def _read_network(path: Path, shape: tuple[int, ...] | None) -> LayerChain:
+def read_file(
+    path: Path, options: SourceOptions, read: Callable[[Path, tuple[int, ...] | None], _Read]
+) -> _Read:
     """Read a network file; weights without their network are refused with a way out."""
     try:
-        return as_chain(path, shape)
+        return read(path, _shape(options.input_shape))
     except TypeError as error:
         raise Misuse(
             f"NETWORK was {str(path)!r}, which stores weights without the network that they "

@@ -90,8 +90,8 @@ class Program:
         )
 
 
-def compile_runs(graph: EdgeGraph, permutation: Ints) -> Program:
-    """Cut a valid order into runs of edges with the same destination."""
+def compile_runs(graph: EdgeGraph, permutation: Ints, layout: str = "reuse") -> Program:
+    """Cut a valid order into runs of edges with the same destination; ``layout`` is of slots."""
     targets = graph.targets[permutation]
     fresh = np.ones(len(targets), dtype=np.bool_)
     fresh[1:] = targets[1:] != targets[:-1]
@@ -104,7 +104,8 @@ def compile_runs(graph: EdgeGraph, permutation: Ints) -> Program:
     finishes[len(first) - 1 - np.unique(ends[::-1], return_index=True)[1]] = True
     ones, order = np.ones_like(first), np.arange(len(first))
     runs = np.column_stack([first, last, order, first, ones, begins, finishes]).astype(np.int64)
-    return _assemble(graph, permutation, runs, graph.sources[permutation], ends, permutation)
+    sources = graph.sources[permutation]
+    return _assemble(graph, permutation, runs, sources, ends, permutation, layout)
 
 
 def compile_grouped(graph: EdgeGraph, rows: int) -> Program:
@@ -145,11 +146,17 @@ def _edges_into(graph: EdgeGraph, start: Ints, v: int) -> Ints:
 
 
 def _assemble(
-    graph: EdgeGraph, permutation: Ints, runs: Ints, sources: Ints, ends: Ints, weighted: Ints
+    graph: EdgeGraph,
+    permutation: Ints,
+    runs: Ints,
+    sources: Ints,
+    ends: Ints,
+    weighted: Ints,
+    layout: str = "reuse",
 ) -> Program:
     from byways.sparse_inference._simplify import constants
 
-    slot, slots = assign_slots(graph, permutation, "reuse")
+    slot, slots = assign_slots(graph, permutation, layout)
     tables = activation_tables(graph.activations)
     kind = graph.activation[ends]
     if len(ends):
