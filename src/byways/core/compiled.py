@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+import numpy as np
 from numba import njit, types
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 __all__ = [
+    "FEW",
     "borrowing",
     "borrowing_entry",
     "comparing",
@@ -20,7 +22,10 @@ __all__ = [
     "inlined",
     "melted",
     "summing",
+    "unrolled",
 ]
+
+FEW = 5  # coordinates for which loops are unrolled
 
 _F = TypeVar("_F", bound="Callable[..., Any]")
 
@@ -100,3 +105,15 @@ def summing(function: _F) -> _F:
 def comparing(function: _F) -> _F:
     """Compile as ``borrowing`` what meets no NaN, so that minima are taken of several numbers."""
     return _made(function, fastmath={"nnan", "nsz"}, **_INNER, **_BORROWED)
+
+
+def unrolled(size: int) -> Any:
+    """Give a sequence whose length kernels know when they are compiled, if it is a short one.
+
+    Loops over its length become straight code, in a kernel for each of these lengths.
+
+    Example:
+        >>> unrolled(3), unrolled(9).size
+        ((0, 1, 2), 9)
+    """
+    return tuple(range(size)) if size <= FEW else np.arange(size)

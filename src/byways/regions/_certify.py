@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Certified", "certify", "of_winners"]
 
-_AT_ONCE = 1024  # points, so that they stay in the cache
+_AT_ONCE = 4096  # points
+_NUMBERS_AT_ONCE = 1 << 17  # of points, so that they stay in the cache
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -143,16 +144,17 @@ def _to_domain(rules: Rules, points: Array, order: NDArray[np.int64]) -> Array:
     free = np.flatnonzero(rules.lower < rules.upper)
     lower, upper = rules.lower[free], rules.upper[free]
     result = np.empty((len(order), rules.lower.size))
-    for first in range(0, len(order), _AT_ONCE):
-        part = points[order[first : first + _AT_ONCE]]
+    count = max(1, _NUMBERS_AT_ONCE // max(1, rules.lower.size))
+    for first in range(0, len(order), count):
+        part = points[order[first : first + count]]
         part *= upper - lower
         part += lower
         np.clip(part, lower, upper, out=part)
         if free.size == rules.lower.size:
-            result[first : first + _AT_ONCE] = part
+            result[first : first + count] = part
         else:
-            result[first : first + _AT_ONCE] = rules.lower
-            result[first : first + _AT_ONCE, free] = part
+            result[first : first + count] = rules.lower
+            result[first : first + count, free] = part
     return result
 
 

@@ -136,17 +136,18 @@ class Rows:
     def of(cls, item: Layer) -> Rows:
         """Read a layer; its intercepts are rationals, for a float could not hold them."""
         most = max(len(function.slopes) for function in item.functions)
-        tables = []
+        slopes, tables = [], []
         for function in item.functions:
-            lines = _intercepts(function)
-            tables.append(lines + lines[-1:] * (most - len(lines)))
+            lines, missing = _intercepts(function), most - len(function.slopes)
+            slopes.append([*function.slopes, *function.slopes[-1:] * missing])
+            tables.append(lines + lines[-1:] * missing)
         cuts = [np.array(item.functions[kind].breakpoints) for kind in item.kinds]
         return cls(
             item.map.to_dense(),
             item.bias,
             np.repeat(np.arange(item.width), [len(found) for found in cuts]),
             np.concatenate(cuts),
-            item.pieces()[0],
+            np.array(slopes)[item.kinds],
             rational(tables)[item.kinds],
         )
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from byways.core.compiled import borrowing, borrowing_entry, compiled, entry, inlined
+from byways.core.compiled import borrowing, borrowing_entry, compiled, entry, inlined, unrolled
 from byways.regions._net import Net, enter_stage, stage_rows
 from byways.regions._refute import OPTIMUM, VOID, ascend, begin
 from byways.regions._zonotope import cut_off, highest, through_first_layer
@@ -58,10 +58,8 @@ class _Program(NamedTuple):
     """
 
     t: Array
-    basic: Ints
     nonbasic: Ints
     flipped: NDArray[np.bool_]
-    marked: NDArray[np.bool_]
     point: Array
     goal: Array
     values: Array
@@ -75,13 +73,10 @@ class _Program(NamedTuple):
         d, m, k = problem.dim, len(problem.domain_rows), problem.decisions
         live = np.zeros((d + 1, cuts + m + k + 1))
         live[:, cuts : cuts + m] = problem.domain_rows.T
-        t = np.zeros((min(d, live.shape[1]) + 3, d + 1))
         return cls(
-            t=t,
-            basic=np.zeros(len(t), dtype=np.int64),
-            nonbasic=np.zeros(d, dtype=np.int64),
+            t=np.zeros((d + 2) * (d + 1)),
+            nonbasic=np.zeros(d + 1, dtype=np.int64),
             flipped=np.zeros(d, dtype=np.bool_),
-            marked=np.zeros(d, dtype=np.bool_),
             point=np.zeros(d),
             goal=np.zeros(d + 1),
             values=np.zeros(live.shape[1]),
@@ -122,6 +117,7 @@ def split_tree(problem: Problem, words: NDArray[np.uint64], scale: Array) -> Spl
         np.zeros((d + 1, int(net.unit_start[-1]))),
         cuts,
         (start, row, value),
+        unrolled(d),
     )
     used = int(start[-1])
     return SplitTree(decision, kept, start, row[:used].copy(), value[:used].copy(), leaves)
@@ -205,22 +201,21 @@ def _gather(words, order, first, last, every, some):
 @borrowing
 def _partition(words, order, first, last, k, above):
     """Bring the leaves of side 0 to the front, in their order; return the first of side 1."""
-    word, mask = k >> 6, np.uint64(1) << np.uint64(63 - (k & 63))
-    count, place = 0, first
-    for i in range(first, last):
-        if words[order[i], word] & mask:
-            above[count] = order[i]
-            count += 1
-        else:
-            order[place] = order[i]
-            place += 1
+    word, shift = k >> 6, np.uint64(63 - (k & 63))
+    count, place = np.int64(0), first
+    for i in range(first, last):  # written to both, for which side it is cannot be foreseen
+        leaf = order[i]
+        side = np.int64(words[leaf, word] >> shift & np.uint64(1))
+        above[count] = order[place] = leaf
+        count += side
+        place += 1 - side
     for i in range(count):
         order[place + i] = above[i]
     return place
 
 
 @borrowing_entry
-def _refuse(net, zone, program, decision, kept, frame, bits, rows, maps, cut, found):
+def _refuse(net, zone, program, decision, kept, frame, bits, rows, maps, cut, found, axes):
     """Walk over the nodes; write the multipliers of the sides that they refuse.
 
     Cuts lie before the rows of the path, from ``cut`` on. A slot below the top of ``frame`` waits
@@ -259,7 +254,7 @@ def _refuse(net, zone, program, decision, kept, frame, bits, rows, maps, cut, fo
         # The row of the side that is kept holds on the whole cell anyhow: no later side needs it.
         bits[k] = side
         cut, used = _multipliers(
-            zone, program, rows, k, m, side, cut, frame[top, COUNT], row, value, used
+            axes, zone, program, rows, k, m, side, cut, frame[top, COUNT], row, value, used
         )
         sides += 1
         start[sides] = used
@@ -286,11 +281,11 @@ def _take(program, count, rows, m, k, sign):
 
 
 @inlined
-def _multipliers(zone, program, rows, k, m, side, cut, count, row, value, used):
+def _multipliers(axes, zone, program, rows, k, m, side, cut, count, row, value, used):
     """Write the multipliers of one refused side; return the first cut and how many there are."""
-    t, basic, nonbasic, flipped = program.t, program.basic, program.nonbasic, program.flipped
+    t, nonbasic, flipped = program.t, program.nonbasic, program.flipped
     goal, name, norms, live = program.goal, program.name, program.norms, program.live
-    d, sign = nonbasic.size, 1.0 if side else -1.0
+    d, sign = len(axes), 1.0 if side else -1.0
     least = goal[0] = sign * rows[k, 0]
     for c in range(1, d + 1):
         goal[c] = sign * rows[k, c]
@@ -298,35 +293,33 @@ def _multipliers(zone, program, rows, k, m, side, cut, count, row, value, used):
     if least > _ENOUGH:  # the box alone shows it
         row[used], value[used] = m + k, 1.0 / norms[m + k]
         return cut, used + 1
-    begin(goal, t, nonbasic, flipped)
-    n = 1
+    begin(axes, goal, t, nonbasic, flipped)
     while True:
-        outcome, n = ascend(
-            t, basic, nonbasic, flipped, program.marked, program.point, live, cut, count,
-            program.values, n,
-        )  # fmt: skip
+        outcome = ascend(axes, t, nonbasic, flipped, live, cut, count, program.values)
         if outcome != OPTIMUM or not cut:  # no room for cuts, or no zonotope
             break
         if highest(zone, t, nonbasic, flipped) < -_ENOUGH:
             break
+        for c in range(d):
+            program.point[c] = t[(d + 1) * (c + 1)]
         if not cut_off(zone, program.point, live, cut - 1):
             break
         cut -= 1
-    return cut, _write(t, basic, nonbasic, name, norms, outcome, n, m + k, row, value, used)
+    return cut, _write(axes, t, nonbasic, name, norms, outcome, m + k, row, value, used)
 
 
 @inlined
-def _write(t, basic, nonbasic, name, norms, outcome, n, constraint, row, value, used):
+def _write(axes, t, nonbasic, name, norms, outcome, constraint, row, value, used):
     """Write multipliers down, largest first that of the refused row; return how many there are."""
-    d, source, sign = nonbasic.size, 0, 1.0
+    d, source, sign = len(axes), 0, 1.0
     if outcome == VOID:  # the cell itself is empty: its rows alone show it
-        source, sign = n - 1, -1.0
-        constraint = name[basic[source] - d] if basic[source] >= d else -1
+        source, sign = (d + 1) * (d + 1), -1.0
+        constraint = name[nonbasic[d] - d] if nonbasic[d] >= d else -1
     if constraint >= 0:
         row[used], value[used] = constraint, 1.0 / norms[constraint]
         used += 1
     for c in range(d):
-        factor = sign * t[source, c + 1]
+        factor = sign * t[source + c + 1]
         if nonbasic[c] >= d and factor > 0.0 and name[nonbasic[c] - d] >= 0:
             row[used] = name[nonbasic[c] - d]
             value[used] = factor / norms[row[used]]

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from byways.core.compiled import borrowing, borrowing_entry, inlined
+from byways.core.compiled import borrowing, borrowing_entry, inlined, unrolled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -106,13 +106,15 @@ class Floats(NamedTuple):
 class _Room(NamedTuple):
     """The rows of the cell that the walk is at, and the paths of those that wait.
 
-    ``level`` has constants, error bounds and magnitudes per unit, ``height`` values at a point;
+    ``level`` has constants, error bounds and magnitudes per unit, ``bound`` for each row by how
+    much rounding can have moved it, ``height`` values at a point;
     ``side`` lower and upper ends of the coordinates, the largest magnitude, and room for a point;
     ``part`` what a unit passes on: coefficient, shift and error bound.
     """
 
     slope: Array  # (columns, units): the long axis is the inner one
     level: Array
+    bound: Array
     height: Array
     side: Array
     part: Array
@@ -144,6 +146,7 @@ def verify(rules: Rules, tree: SplitTree, points: Array) -> tuple[Flags, Flags]:
     room = _Room(
         slope=np.zeros((columns, units)),
         level=np.zeros((3, units)),
+        bound=np.zeros(len(floats.unit)),
         height=np.zeros(units),
         side=np.zeros((4, columns)),
         part=np.zeros((3, units)),
@@ -153,16 +156,17 @@ def verify(rules: Rules, tree: SplitTree, points: Array) -> tuple[Flags, Flags]:
     )
     holds, inside = np.zeros(len(tree.start) - 1, np.bool_), np.zeros(len(points), np.bool_)
     with np.errstate(all="ignore"):
-        _verify(floats, *tree[:5], points, room, holds, inside)
+        _verify(unrolled(columns), floats, *tree[:5], points, room, holds, inside)
     return holds, inside
 
 
 @borrowing_entry
-def _verify(net, decision, kept, start, row, value, points, room, holds, inside):
+def _verify(axes, net, decision, kept, start, row, value, points, room, holds, inside):
     """Walk over the nodes and say which sides and which leaves are proven."""
     layers, slope, level, side = net.decision_start.size - 1, room.slope, room.level, room.side
     where = room.where
     _begin(net, slope, level, side)
+    _bound(net, 0, net.sides.size, level, room.bound)
     where[0, 0] = -1
     sides, leaves, top = 0, 0, 0
     for node in range(decision.size):
@@ -172,10 +176,12 @@ def _verify(net, decision, kept, start, row, value, points, room, holds, inside)
             layer = where[top, 0]
             where[top, 1] = net.decision_start[layer + 1] - net.decision_start[layer]
             if layer > 0:
-                _enter(net, layer, path, slope, level, side, room.part)
+                _enter(axes, net, layer, path, slope, level, side, room.part)
+            first, last = net.decision_start[layer], net.decision_start[layer + 1]
+            _bound(net, net.sides.size + first, net.sides.size + last, level, room.bound)
         k = decision[node]
         if k < 0:
-            inside[leaves] = _contains(net, path, points[leaves], room)
+            inside[leaves] = _contains(axes, net, path, points[leaves], room)
             leaves += 1
             top -= 1
             continue
@@ -189,36 +195,29 @@ def _verify(net, decision, kept, start, row, value, points, room, holds, inside)
             top += 1
             continue
         path[k] = 1 - kept[node]
-        holds[sides] = _is_empty(net, path, start[sides], start[sides + 1], row, value, room)
+        holds[sides] = _is_empty(axes, net, path, start[sides], start[sides + 1], row, value, room)
         sides += 1
         path[k] = kept[node]
 
 
 @inlined
-def _is_empty(net, path, first, last, row, value, room):
+def _is_empty(axes, net, path, first, last, row, value, room):
     """Tell whether a sum of rows of a path is negative on the domain."""
-    m, slope, level, side, gradient = (
-        net.sides.size,
-        room.slope,
-        room.level,
-        room.side,
-        room.gradient,
-    )
-    gamma, trifle, columns = net.gamma, net.trifle, np.uint64(gradient.size)
-    constant, error, valid = 0.0, trifle, True
+    m, columns, side, gradient = net.sides.size, np.uint64(len(axes)), room.side, room.gradient
+    slope, level, bound = room.slope, room.level, room.bound
+    constant, error, valid = 0.0, net.trifle, True
     for c in range(columns):
         gradient[c] = 0.0
     for j in range(first, last):
         i, factor = row[j], value[j]
         u, t = net.unit[i], net.threshold[i]
         valid &= factor >= 0.0 and (i < m or path[i - m] >= 0)
-        error += factor * (level[1, u] + gamma * (level[2, u] + abs(t)) + trifle)
-        if i >= m and path[i - m] == 0:
-            factor = -factor
+        error += factor * bound[i]
+        factor = -factor if i >= m and path[i - m] == 0 else factor
         constant += factor * (level[0, u] - t)
         for c in range(columns):
             gradient[c] += factor * slope[c, u]
-    error *= 1.0 + gamma
+    error *= 1.0 + net.gamma
     valid &= abs(constant) < _OVERFLOW
     most = constant
     for c in range(columns):
@@ -262,11 +261,11 @@ def _begin(net, slope, level, side):
 
 
 @inlined
-def _enter(net, layer, path, slope, level, side, part):
+def _enter(axes, net, layer, path, slope, level, side, part):
     """Write the rows of a layer on the cell that the path names."""
     before, first = net.unit_start[layer - 1], net.unit_start[layer]
     width, to = np.uint64(net.unit_start[layer + 1] - first), np.uint64(first)
-    gamma, columns = net.gamma, slope.shape[0]
+    gamma, columns = net.gamma, len(axes)
     for j in range(before, first):
         segment = 0
         for k in range(net.unit_decision[j], net.unit_decision[j + 1]):
@@ -285,7 +284,7 @@ def _enter(net, layer, path, slope, level, side, part):
     at = np.uint64(net.weight_start[layer])
     for j in range(before, first):
         if part[2, j] != 0.0:
-            _pass_on(net.weights, at, width, j, to, slope, level, part)
+            _pass_on(axes, net.weights, at, width, j, to, slope, level, part)
         at += width
     for i in range(width):
         level[1, to + i] *= 1.0 + gamma
@@ -297,13 +296,23 @@ def _enter(net, layer, path, slope, level, side, part):
 
 
 @inlined
-def _pass_on(weights, at, width, j, to, slope, level, part):
+def _bound(net, first, last, level, bound):
+    """Bound the rounding of some rows."""
+    gamma = net.gamma
+    for i in range(first, last):
+        u, t = net.unit[i], net.threshold[i]
+        error = level[1, u] + gamma * (level[2, u] + abs(t)) + net.trifle
+        bound[i] = error * (1.0 + gamma)
+
+
+@inlined
+def _pass_on(axes, weights, at, width, j, to, slope, level, part):
     """Add what a unit passes on to the rows of the units that it feeds."""
     shift, error = part[1, j], part[2, j]
     for i in range(width):
         level[0, to + i] += weights[at + i] * shift
         level[1, to + i] += abs(weights[at + i]) * error
-    for c in range(slope.shape[0]):
+    for c in range(len(axes)):
         factor = part[0, j] * slope[c, j]
         for i in range(width):
             slope[c, to + i] += weights[at + i] * factor
@@ -328,11 +337,11 @@ def _highest(net, gradient):
 
 
 @inlined
-def _contains(net, path, point, room):
+def _contains(axes, net, path, point, room):
     """Tell whether all rows of a path are positive at a point of the domain."""
-    m, n, gamma, trifle = net.sides.size, net.lower.size, net.gamma, net.trifle
+    m, n = net.sides.size, net.lower.size
     slope, level, height, place = room.slope, room.level, room.height, room.side[3]
-    units, columns = np.uint64(height.size), place.size
+    units, columns = np.uint64(height.size), len(axes)
     inside = True
     for c in range(n):
         inside &= net.lower[c] <= point[c] <= net.upper[c]
@@ -346,16 +355,13 @@ def _contains(net, path, point, room):
                 place[i] += net.weights[at + i] * x
             at += np.uint64(columns)
     for u in range(units):
-        height[u] = level[0, u]
-    for c in range(columns):
-        x = place[c]
-        for u in range(units):
-            height[u] += slope[c, u] * x
-    for i in range(net.unit.size):
-        u, t = net.unit[i], net.threshold[i]
-        value = height[u] - t
-        if i >= m and path[i - m] == 0:
-            value = -value
-        least = level[1, u] + gamma * (level[2, u] + abs(t)) + trifle
-        inside &= value > least * (1.0 + gamma)
+        value = level[0, u]
+        for c in range(columns):
+            value += slope[c, u] * place[c]
+        height[u] = value
+    for i in range(m):
+        inside &= height[i] > room.bound[i]
+    for k in range(path.size):
+        value = height[net.unit[m + k]] - net.threshold[m + k]
+        inside &= (value if path[k] else -value) > room.bound[m + k]
     return inside

@@ -106,15 +106,15 @@ def highest(zone, t, nonbasic, flipped):
 
     What is left are the coordinates at their ends, whose sum is maximised over the zonotope.
     """
-    d, u = nonbasic.size, zone.u
+    d, u = flipped.size, zone.u
     u[:] = 0.0
-    most = -t[0, 0]
+    most = -t[0]
     for c in range(d):
         label = nonbasic[c]
-        if label < d and t[0, c + 1] > 0.0 and zone.scale[label] > 0.0:
-            pull = t[0, c + 1] if flipped[c] else -t[0, c + 1]
+        if label < d and t[c + 1] > 0.0 and zone.scale[label] > 0.0:
+            pull = t[c + 1] if flipped[c] else -t[c + 1]
             if flipped[c]:
-                most -= t[0, c + 1]
+                most -= t[c + 1]
             u[label] = pull / zone.scale[label]
             most += u[label] * (zone.centre[label] - zone.base[label])
     _, _, support = evaluate(zone.W, zone.centre, u, zone.centre, zone.s, zone.delta, zone.z)
