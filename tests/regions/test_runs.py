@@ -28,6 +28,7 @@ from byways.regions import (
     enumerate_regions,
     iter_regions,
 )
+from byways.regions._question import Question
 from byways.runs import RunDirectory
 from tests.regions.master import BOX
 from tests.regions.nets import saved
@@ -52,6 +53,31 @@ def stop_after(results: int) -> Callable[[ProgressEvent], None]:
             raise KeyboardInterrupt
 
     return listen
+
+
+def test_threads_get_what_is_too_small_for_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    options: dict[str, Any] = {"solver": "auto", "exact": "float", "tolerance": 1e-9, "keep": ()}
+    question = Question.ask(CHAIN, BOX, method="simplex", **options)
+    walk = question.walk(question.problem(), np.zeros(0, dtype=np.uint8))
+    walk.advance(10**6, 10**9)
+    assert walk.finished
+    monkeypatch.setitem(_work._SMALL_WORK, "simplex", 2 * walk.work)
+    told: list[int] = []
+
+    class Threads(ThreadPoolExecutor):
+        def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
+            told.append(1)
+            return super().submit(fn, *args, **kwargs)
+
+    monkeypatch.setattr("byways.runs._executors.OwnPool.__init__", no_pool)
+    alone = ask(method="simplex", workers=2)
+    with Threads(2) as threads:
+        assert ask(method="simplex", executor=threads).digest() == alone.digest()
+    assert told
+
+
+def no_pool(*_: object) -> None:
+    raise AssertionError("processes were started")
 
 
 @cut

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Generator, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
@@ -33,6 +34,8 @@ __all__ = ["Answer", "Limits", "Manner", "gather", "recall"]
 _PASS = "regions"
 # Workers elsewhere look at the clock themselves; this long their last results may be on the way.
 _LATE_SECONDS = 5.0
+# Threads have nothing to load, so they get questions this part as large as processes do.
+_FOR_THREADS = 1 / 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +177,8 @@ def _results(
     # are not the first of its sorted list; it has to walk again.
     yield from _recalled([root], known, waiting, most)
     if waiting == [root]:
-        yield from _begin(question, journal, known, waiting)
+        threads = isinstance(manner.executor, ThreadPoolExecutor)
+        yield from _begin(question, journal, known, waiting, _FOR_THREADS if threads else 1.0)
     again = [task for task in waiting if task.key in known]
     fresh = [task for task in waiting if task.key not in known]
     for tasks, kept in ((again, None), (fresh, journal)):
@@ -208,10 +212,11 @@ def _begin(
     journal: RunDirectory | None,
     known: Mapping[str, Result],
     waiting: list[Task],
+    patience: float,
 ) -> Stream:
     """Work off tasks without workers, until it is clear that the question is a large one."""
     done = found = 0
-    while waiting and is_small(question, done, found):
+    while waiting and is_small(question, done / patience, found / patience):
         task = waiting.pop()
         result = work(question, task)
         done, found = done + int(result.counts["work"]), found + int(result.counts["regions"])

@@ -76,7 +76,7 @@ def limited(task: Task, limits: Mapping[str, JSON]) -> Task:
     return Task(task.key, {**task.payload, **limits}, task.cost)
 
 
-def is_small(question: Question, done: int, found: int) -> bool:
+def is_small(question: Question, done: float, found: float) -> bool:
     """Tell whether so much work, and so many regions, are too little to be handed out."""
     return done < _small_work(question) and found < _SMALL_LEAVES
 
