@@ -163,7 +163,7 @@ def test_float_proofs_hold_in_rationals(seed: int) -> None:
     rules, proof = Rules(chain, SQUARE), report.proof()
     tree = split_tree(Problem.of(chain, SQUARE), report.words, np.zeros(0))
     rng = np.random.default_rng(seed)
-    paths = Problem.of(chain, SQUARE).bits(report.signs)[tree.leaves].astype(np.int8)
+    paths = Problem.of(chain, SQUARE).bits(report.signs).astype(np.int8)
     claims = 0
     for _ in range(6):
         # Witnesses moved onto a border, and a rounding or two to either side of it.

@@ -67,7 +67,7 @@ def certify(question: Question, words: NDArray[np.uint64], points: Array) -> Cer
     problem, rules = question.searched(), Rules(question.chain, question.domain)
     seen = problem if rules.bounded else homogenised(question.chain)
     tree = split_tree(seen, words, _scale(question))
-    inside = _to_domain(rules, points, tree.leaves)
+    inside = _to_domain(rules, points)
     if rules.bounded:
         sides, leaves = (np.flatnonzero(~proven) for proven in verify(rules, tree, inside))
     else:  # rounded multipliers never cancel a gradient, and there is no bound on rounding
@@ -137,17 +137,16 @@ def _scale(question: Question) -> Array:
     return scale
 
 
-def _to_domain(rules: Rules, points: Array, order: NDArray[np.int64]) -> Array:
-    """Turn engine coordinates into those of the domain's box, clipped to it, and put in order."""
+def _to_domain(rules: Rules, points: Array) -> Array:
+    """Turn engine coordinates into those of the domain's box, clipped to it."""
     if not rules.bounded:
-        return points[order]
+        return points
     free = np.flatnonzero(rules.lower < rules.upper)
     lower, upper = rules.lower[free], rules.upper[free]
-    result = np.empty((len(order), rules.lower.size))
+    result = np.empty((len(points), rules.lower.size))
     count = max(1, _NUMBERS_AT_ONCE // max(1, rules.lower.size))
-    for first in range(0, len(order), count):
-        part = points[order[first : first + count]]
-        part *= upper - lower
+    for first in range(0, len(points), count):
+        part = points[first : first + count] * (upper - lower)
         part += lower
         np.clip(part, lower, upper, out=part)
         if free.size == rules.lower.size:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from byways.core.compiled import borrowing, inlined
+from byways.core.compiled import inlined, melted
 from byways.regions._problem import NEGLIGIBLE
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def enter_stage(net: Net, stage: int, bits, maps):
     return size
 
 
-@borrowing
+@melted
 def _add_multiple(maps, k, first, weights, at, width, factor):
     """Add a multiple of a run of weights to a run of one row; nothing for units that are off."""
     if factor != 0.0:

@@ -30,16 +30,15 @@ __all__ = ["SplitTree", "split_tree"]
 _MOST_CUTS = 256
 _ENOUGH = 1e-9  # negative enough to be proven in spite of rounding, in units of the box
 
-FIRST, LAST, STAGE = range(3)  # of a frame of the tree
+FIRST, LAST, STAGE, NEXT = range(4)  # of a frame of the tree
 ENTERED, LEFT, COUNT, SPLIT = range(4)  # of a frame of the walk
 
 
 class SplitTree(NamedTuple):
-    """Nodes in preorder, multipliers of refused sides, and the order of the leaves.
+    """Nodes in preorder and multipliers of refused sides; leaves are in the order of the list.
 
     ``decision`` is -1 at a leaf, ``kept`` -1 at a split and at a leaf. Side ``i`` is refused with
-    the multipliers ``start[i] : start[i + 1]``. Leaf ``j`` of the tree is region ``leaves[j]`` of
-    the list.
+    the multipliers ``start[i] : start[i + 1]``.
     """
 
     decision: NDArray[np.int32]
@@ -47,7 +46,6 @@ class SplitTree(NamedTuple):
     start: Ints
     row: NDArray[np.int32]
     value: Array
-    leaves: Ints
 
 
 class _Program(NamedTuple):
@@ -91,7 +89,7 @@ def split_tree(problem: Problem, words: NDArray[np.uint64], scale: Array) -> Spl
 
     Args:
         problem: The question in engine coordinates.
-        words: Distinct packed decision bits, shape ``(n, words)``, at least one.
+        words: Packed decision bits, distinct and in lexicographic order, ``(n, words)``, n > 0.
         scale: For each row of the domain the factor that made its gradient a unit vector.
 
     Returns:
@@ -101,7 +99,7 @@ def split_tree(problem: Problem, words: NDArray[np.uint64], scale: Array) -> Spl
     d, k = problem.dim, problem.decisions
     cuts = _MOST_CUTS if zone.W.size else 0
     net = Net.of(problem)
-    decision, kept, leaves = _nodes(net.decision_start, np.ascontiguousarray(words), k)
+    decision, kept = _nodes(net.decision_start, np.ascontiguousarray(words.T), k)
     sides = int(np.count_nonzero(kept >= 0))
     start = np.zeros(sides + 1, dtype=np.int64)
     row, value = np.empty(sides * (d + 1), dtype=np.int32), np.empty(sides * (d + 1))
@@ -120,54 +118,57 @@ def split_tree(problem: Problem, words: NDArray[np.uint64], scale: Array) -> Spl
         unrolled(d),
     )
     used = int(start[-1])
-    return SplitTree(decision, kept, start, row[:used].copy(), value[:used].copy(), leaves)
+    return SplitTree(decision, kept, start, row[:used].copy(), value[:used].copy())
 
 
 @entry
 def _nodes(starts, words, decisions):
-    """Build the tree alone: decision and kept side of each node, and the leaves in their order."""
-    stages, size = starts.size - 1, words.shape[1]
-    order, frame = np.arange(words.shape[0]), np.zeros((decisions + 2, 3), np.int64)
+    """Build the tree alone: decision and kept side of each node.
+
+    Leaves are in lexicographic order, so that those of a split's side 0 come before the others.
+    """
+    stages, size = starts.size - 1, words.shape[0]
+    frame = np.zeros((decisions + 2, 4), np.int64)
     settled = np.zeros((decisions + 2, size), np.uint64)  # per frame, the decisions above it
     every, some = np.zeros(size, np.uint64), np.zeros(size, np.uint64)
-    above = np.empty(words.shape[0], np.int64)
     decision, kept = np.empty(256, np.int32), np.empty(256, np.int8)
-    leaves = np.empty(words.shape[0], np.int64)
-    frame[0, LAST] = words.shape[0]
-    nodes, done, top = 0, 0, 0  # slots below the top wait, each with side 1 of a split
+    frame[0, LAST] = words.shape[1]
+    nodes, top = 0, 0  # slots below the top wait, each with side 1 of a split
     while top >= 0:
         first, last, stage = frame[top, FIRST], frame[top, LAST], frame[top, STAGE]
-        _gather(words, order, first, last, every, some)
-        split = -1
+        begin, split = frame[top, NEXT], -1  # all of the stage before it is settled
+        _gather(words, first, last, every, some)
         while stage < stages:
             if nodes + decisions + 1 > decision.size:
                 decision, kept = _doubled(decision, decisions), _doubled(kept, decisions)
-            nodes, split = _settle(starts, stage, every, some, settled[top], decision, kept, nodes)
+            nodes, split = _settle(
+                begin, starts[stage + 1], every, some, settled[top], decision, kept, nodes
+            )
             if split >= 0:
                 break
             stage += 1
+            begin = starts[stage]
         decision[nodes], kept[nodes] = split, -1
         nodes += 1
         if split < 0:
-            leaves[done] = order[first]
-            done += 1
             top -= 1
             continue
-        middle = _partition(words, order, first, last, split, above)
         settled[top, split >> 6] |= np.uint64(1) << np.uint64(63 - (split & 63))
         for w in range(size):
             settled[top + 1, w] = settled[top, w]
+        middle = _middle(words, first, last, split)
         frame[top + 1, FIRST], frame[top + 1, LAST], frame[top + 1, STAGE] = first, middle, stage
         frame[top, FIRST], frame[top, STAGE] = middle, stage
+        frame[top, NEXT] = frame[top + 1, NEXT] = split + 1
         top += 1
-    return decision[:nodes].copy(), kept[:nodes].copy(), leaves
+    return decision[:nodes].copy(), kept[:nodes].copy()
 
 
 @inlined
-def _settle(starts, stage, every, some, settled, decision, kept, nodes):
-    """Write a node for each decision of a stage that the leaves agree on; give the first other."""
+def _settle(first, end, every, some, settled, decision, kept, nodes):
+    """Write a node for each decision that the leaves agree on; give the first other."""
     split = -1
-    for k in range(starts[stage], starts[stage + 1]):
+    for k in range(first, end):
         word, mask = k >> 6, np.uint64(1) << np.uint64(63 - (k & 63))
         if settled[word] & mask:
             continue
@@ -188,30 +189,27 @@ def _doubled(array, spare):
 
 
 @borrowing
-def _gather(words, order, first, last, every, some):
+def _gather(words, first, last, every, some):
     """Tell which decisions all leaves, and which some leaves, take the side 1 of."""
     for w in range(every.size):
-        both = one = words[order[first], w]
-        for i in range(first + 1, last):
-            both &= words[order[i], w]
-            one |= words[order[i], w]
+        both = one = words[w, first]
+        for i in range(np.uint64(first), np.uint64(last)):
+            both &= words[w, i]
+            one |= words[w, i]
         every[w], some[w] = both, one
 
 
-@borrowing
-def _partition(words, order, first, last, k, above):
-    """Bring the leaves of side 0 to the front, in their order; return the first of side 1."""
-    word, shift = k >> 6, np.uint64(63 - (k & 63))
-    count, place = np.int64(0), first
-    for i in range(first, last):  # written to both, for which side it is cannot be foreseen
-        leaf = order[i]
-        side = np.int64(words[leaf, word] >> shift & np.uint64(1))
-        above[count] = order[place] = leaf
-        count += side
-        place += 1 - side
-    for i in range(count):
-        order[place + i] = above[i]
-    return place
+@inlined
+def _middle(words, first, last, k):
+    """Find the first leaf of side 1, where all leaves agree on what comes before a decision."""
+    word, mask = k >> 6, np.uint64(1) << np.uint64(63 - (k & 63))
+    while first < last:
+        i = (first + last) // 2
+        if words[word, i] & mask:
+            last = i
+        else:
+            first = i + 1
+    return first
 
 
 @borrowing_entry
@@ -228,7 +226,7 @@ def _refuse(net, zone, program, decision, kept, frame, bits, rows, maps, cut, fo
     for node in range(decision.size):
         if frame[top, SPLIT] >= 0:
             bits[frame[top, SPLIT]] = 1
-            _take(program, frame[top, COUNT], rows, m, frame[top, SPLIT], 1.0)
+            _take(axes, program, frame[top, COUNT], rows, m, frame[top, SPLIT], 1.0)
             frame[top, COUNT] += 1
             frame[top, SPLIT] = -1
         while frame[top, LEFT] == 0 and frame[top, ENTERED] < stages - 1:
@@ -236,7 +234,7 @@ def _refuse(net, zone, program, decision, kept, frame, bits, rows, maps, cut, fo
             frame[top, ENTERED], frame[top, LEFT] = stage, starts[stage + 1] - starts[stage]
             size = enter_stage(net, stage, bits, maps)
             stage_rows(net, stage, size, maps, rows)
-            _measure(starts, net.unit, stage, maps, rows, program.norms, m)
+            _measure(axes, starts, net.unit, stage, maps, rows, program.norms, m)
         k, side = decision[node], kept[node]
         if k < 0:
             top -= 1
@@ -248,7 +246,7 @@ def _refuse(net, zone, program, decision, kept, frame, bits, rows, maps, cut, fo
             frame[top, SPLIT], frame[top + 1, SPLIT] = k, -1
             top += 1
             bits[k] = 0
-            _take(program, frame[top, COUNT], rows, m, k, -1.0)
+            _take(axes, program, frame[top, COUNT], rows, m, k, -1.0)
             frame[top, COUNT] += 1
             continue
         # The row of the side that is kept holds on the whole cell anyhow: no later side needs it.
@@ -260,23 +258,23 @@ def _refuse(net, zone, program, decision, kept, frame, bits, rows, maps, cut, fo
         start[sides] = used
 
 
-@borrowing
-def _measure(decision_start, unit, stage, maps, rows, norms, m):
+@inlined
+def _measure(axes, decision_start, unit, stage, maps, rows, norms, m):
     """Find the factor between a unit-gradient row and what the network computes."""
     for k in range(decision_start[stage], decision_start[stage + 1]):
         total, constant = 0.0, True
-        for c in range(1, maps.shape[0]):
+        for c in range(1, len(axes) + 1):
             total += maps[c, unit[k]] ** 2
             constant &= rows[k, c] == 0.0
         norms[m + k] = 1.0 if constant else np.sqrt(total)
 
 
 @inlined
-def _take(program, count, rows, m, k, sign):
+def _take(axes, program, count, rows, m, k, sign):
     """Write the row of a side of a split, positive inside, behind those of the path."""
     live = program.live
     program.name[count] = m + k
-    for c in range(live.shape[0]):
+    for c in range(len(axes) + 1):
         live[c, count] = sign * rows[k, c]
 
 

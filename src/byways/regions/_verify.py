@@ -107,9 +107,9 @@ class _Room(NamedTuple):
     """The rows of the cell that the walk is at, and the paths of those that wait.
 
     ``level`` has constants, error bounds and magnitudes per unit, ``bound`` for each row by how
-    much rounding can have moved it, ``height`` values at a point;
-    ``side`` lower and upper ends of the coordinates, the largest magnitude, and room for a point;
-    ``part`` what a unit passes on: coefficient, shift and error bound.
+    much rounding can have moved it, ``height`` values at a point; ``side`` lower and upper ends of
+    the coordinates and the largest magnitude; ``part`` what a unit passes on: coefficient, shift
+    and error bound.
     """
 
     slope: Array  # (columns, units): the long axis is the inner one
@@ -148,7 +148,7 @@ def verify(rules: Rules, tree: SplitTree, points: Array) -> tuple[Flags, Flags]:
         level=np.zeros((3, units)),
         bound=np.zeros(len(floats.unit)),
         height=np.zeros(units),
-        side=np.zeros((4, columns)),
+        side=np.zeros((3, columns)),
         part=np.zeros((3, units)),
         gradient=np.zeros(columns),
         paths=np.full((decisions + 1, decisions), OPEN, dtype=np.int8),
@@ -156,12 +156,15 @@ def verify(rules: Rules, tree: SplitTree, points: Array) -> tuple[Flags, Flags]:
     )
     holds, inside = np.zeros(len(tree.start) - 1, np.bool_), np.zeros(len(points), np.bool_)
     with np.errstate(all="ignore"):
-        _verify(unrolled(columns), floats, *tree[:5], points, room, holds, inside)
+        places = points  # where the rows are evaluated
+        if floats.through:
+            places = points @ rules.layers[0].weight.T + rules.layers[0].bias
+        _verify(unrolled(columns), floats, *tree[:5], points, places, room, holds, inside)
     return holds, inside
 
 
 @borrowing_entry
-def _verify(axes, net, decision, kept, start, row, value, points, room, holds, inside):
+def _verify(axes, net, decision, kept, start, row, value, points, places, room, holds, inside):
     """Walk over the nodes and say which sides and which leaves are proven."""
     layers, slope, level, side = net.decision_start.size - 1, room.slope, room.level, room.side
     where = room.where
@@ -181,7 +184,7 @@ def _verify(axes, net, decision, kept, start, row, value, points, room, holds, i
             _bound(net, net.sides.size + first, net.sides.size + last, level, room.bound)
         k = decision[node]
         if k < 0:
-            inside[leaves] = _contains(axes, net, path, points[leaves], room)
+            inside[leaves] = _contains(axes, net, path, points[leaves], places[leaves], room)
             leaves += 1
             top -= 1
             continue
@@ -337,26 +340,16 @@ def _highest(net, gradient):
 
 
 @inlined
-def _contains(axes, net, path, point, room):
+def _contains(axes, net, path, point, place, room):
     """Tell whether all rows of a path are positive at a point of the domain."""
     m, n = net.sides.size, net.lower.size
-    slope, level, height, place = room.slope, room.level, room.height, room.side[3]
-    units, columns = np.uint64(height.size), len(axes)
+    slope, level, height, units = room.slope, room.level, room.height, np.uint64(room.height.size)
     inside = True
     for c in range(n):
         inside &= net.lower[c] <= point[c] <= net.upper[c]
-    for i in range(columns):
-        place[i] = net.biases[i] if net.through else point[i]
-    if net.through:
-        at = np.uint64(0)
-        for c in range(n):
-            x = point[c]
-            for i in range(np.uint64(columns)):
-                place[i] += net.weights[at + i] * x
-            at += np.uint64(columns)
     for u in range(units):
         value = level[0, u]
-        for c in range(columns):
+        for c in range(len(axes)):
             value += slope[c, u] * place[c]
         height[u] = value
     for i in range(m):
