@@ -89,7 +89,8 @@ def test_signature_of_region_at() -> None:
 @pytest.mark.parametrize(
     "member",
     [
-        *("affine", "ranks", "locate", "halfspaces", "vertices", "volume", "adjacency"),
+        *("affine", "ranks", "locate", "halfspaces", "vertices", "volume", "chebyshev"),
+        *("adjacency", "graph", "integral", "decision_facets", "proof"),
         *("distinct_maps", "maximize", "minimize", "lipschitz", "decision_boundary"),
         *("to_frame", "plot", "save", "load", "rows", "digest"),
         *("signs", "witnesses", "network"),

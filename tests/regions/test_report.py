@@ -154,6 +154,26 @@ class TestGeometryInSpace:
         assert volumes[k] == pytest.approx(0.5)
         assert found.signs[k].tolist() == [1, 1, 1]
 
+    @pytest.mark.parametrize("domain", [WholeSpace(2), Box([-3.0, -20.0], [30.0, 5.0])])
+    def test_the_circle_in_a_right_triangle(self, domain: object) -> None:
+        # Sides of 3, 4 and 5: the inscribed circle has radius 1. At (1, 2) is the right angle.
+        rows = ([[1.0, 0.0], [0.0, 1.0], [-3.0, -4.0]], [-1.0, -2.0, 23.0])
+        found = enumerate_regions([rows, (np.ones((1, 3)), [0.0])], domain)
+        (k,) = np.flatnonzero((found.signs == 1).all(axis=1))
+        centre, radius = found.chebyshev(int(k))
+        assert centre == pytest.approx([2.0, 3.0])
+        assert radius == pytest.approx(1.0)
+
+    def test_balls_in_a_box(self) -> None:
+        chain = LayerChain.from_arrays([([[1.0, 1.0, 0.0]], [0.0]), ([[1.0]], [0.0])])
+        found = enumerate_regions(chain, Box([-1.0, 0.5, -9.0], [1.0, 0.5, 9.0]))
+        for k, (middle, radius) in enumerate([(-0.75, 0.25), (0.25, 0.75)]):
+            centre, size = found.chebyshev(k)  # between x = -0.5 and a side of the box
+            assert centre[:2] == pytest.approx([middle, 0.5])
+            assert size == pytest.approx(radius)
+        with pytest.raises(DomainError, match=r"region 0 is unbounded, and balls of any size"):
+            enumerate_regions(arrangement("type_b", 2), WholeSpace(2)).chebyshev(0)
+
     def test_too_many_dimensions_for_vertices(self) -> None:
         found = enumerate_regions(random_network([10, 2, 1], rng=0), (-1, 1))
         with pytest.raises(DomainError, match=r"10 dimensions.*9 dimensions are the most"):

@@ -98,6 +98,22 @@ def _box(domain: Box | Polytope | Slice) -> Box:
     return domain if isinstance(domain, Box) else domain.box
 
 
+def largest_ball(report: RegionReport, k: int) -> tuple[Array, float]:
+    """Give centre and radius of the largest ball in a region, in domain coordinates."""
+    domain = report.question.domain
+    normals, offsets = report.halfspaces(k, minimal=False)
+    axes = varying(domain)
+    centre = np.zeros(normals.shape[1]) if isinstance(domain, WholeSpace) else _box(domain).lower
+    centre = centre.astype(np.float64, copy=True)
+    found = _geometry.largest_ball(normals[:, axes], offsets - normals @ centre)
+    if found is None:
+        raise DomainError(
+            f"region {k} is unbounded, and balls of any size fit in; enumerate a Box instead"
+        )
+    centre[axes] += found[0]
+    return centre, found[1]
+
+
 def corners(report: RegionReport, k: int) -> Array:
     """List the vertices of a region in domain coordinates."""
     if isinstance(report.question.domain, WholeSpace) and not is_bounded(report, k):

@@ -23,6 +23,7 @@ __all__ = [
     "all_rows",
     "bounding_rows",
     "is_bounded",
+    "largest_ball",
     "minimal_rows",
     "vertices",
     "volume",
@@ -78,6 +79,33 @@ def _lowest(row: Array, rows: Array) -> float:
     if found.status != 0:
         raise SolverError(f"HiGHS ended with: {found.message}")
     return float(found.fun + row[0])
+
+
+def largest_ball(normals: Array, offsets: Array) -> tuple[Array, float] | None:
+    """Give centre and radius of the largest ball with ``normals x <= offsets``; None if unbounded.
+
+    Args:
+        normals: Rows of unit length.
+        offsets: One for each.
+
+    Raises:
+        SolverError: If the solver fails.
+    """
+    from scipy.optimize import linprog
+
+    d = normals.shape[1]
+    found = linprog(
+        np.append(np.zeros(d), -1.0),
+        np.column_stack([normals, np.ones(len(normals))]),
+        offsets,
+        bounds=(None, None),
+        method="highs-ds",
+    )
+    if found.status == 3:  # unbounded
+        return None
+    if found.status != 0 or found.x is None:
+        raise SolverError(f"HiGHS ended with: {found.message}")
+    return found.x[:d], float(found.x[d])
 
 
 def is_bounded(normals: Array) -> bool:

@@ -288,6 +288,18 @@ class RegionReport(Report):
             return float("inf")
         return _geometry.volume(self.vertices(k))
 
+    def chebyshev(self, k: int) -> tuple[Array, float]:
+        """Give the largest ball inside region ``k``, by one linear program.
+
+        Returns:
+            Centre ``(n,)`` and radius, in the domain's coordinates; those that the domain fixes do
+            not count.
+
+        Raises:
+            DomainError: If balls of any size fit in.
+        """
+        return _analysis.largest_ball(self, k)
+
     def adjacency(self) -> csr_array:
         """Give which regions share a facet, as a symmetric 0/1 matrix ``(regions, regions)``.
 
