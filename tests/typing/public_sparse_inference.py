@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import assert_type
 
+import torch
+
 import byways as bw
 from byways.sparse_inference import (
     EdgeGraph,
@@ -20,6 +22,8 @@ from byways.sparse_inference._order_policy import OrderPolicy
 
 chain = bw.LayerChain.from_arrays([([[1.0]], [0.0]), ([[1.0]], [0.0])])
 graph = EdgeGraph.from_chain(chain)
+assert_type(EdgeGraph.from_torch(torch.nn.Linear(2, 2), 2), EdgeGraph)
+assert_type(order_edges(torch.nn.Conv1d(1, 1, 3), input_shape=(1, 8)), EdgeOrder)
 assert_type(graph, EdgeGraph)
 assert_type(random_sparse([4, 4], 0.5, rng=0), EdgeGraph)
 assert_type(radix_net(64, 2, base=16), EdgeGraph)

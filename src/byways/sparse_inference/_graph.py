@@ -204,11 +204,10 @@ class EdgeGraph:
             ShapeError: If sizes do not fit.
 
         Example:
-            >>> import torch
-            >>> layer = torch.nn.Linear(3, 2)
-            >>> torch.nn.utils.prune.l1_unstructured(layer, "weight", amount=4)
-            Linear(in_features=3, out_features=2, bias=True)
-            >>> EdgeGraph.from_torch(torch.nn.Sequential(layer, torch.nn.Tanh()))
+            >>> from torch import nn
+            >>> from torch.nn.utils import prune
+            >>> layer = prune.l1_unstructured(nn.Linear(3, 2), "weight", amount=4)
+            >>> EdgeGraph.from_torch(nn.Sequential(layer, nn.Tanh()))
             EdgeGraph(5 vertices, 2 edges, 3 inputs, 2 outputs, 1 levels)
         """
         import torch
