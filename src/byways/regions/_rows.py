@@ -141,7 +141,8 @@ class Rows:
             lines, missing = _intercepts(function), most - len(function.slopes)
             slopes.append([*function.slopes, *function.slopes[-1:] * missing])
             tables.append(lines + lines[-1:] * missing)
-        cuts = [np.array(item.functions[kind].breakpoints) for kind in item.kinds]
+        points = [np.array(function.breakpoints) for function in item.functions]
+        cuts = [points[kind] for kind in item.kinds.tolist()]
         return cls(
             item.map.to_dense(),
             item.bias,
