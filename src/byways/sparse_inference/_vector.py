@@ -9,7 +9,6 @@ vectors their registers hold together.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 from llvmlite import binding, ir
@@ -126,11 +125,15 @@ def _emit(b: Any, arrays: dict[str, Any], numbers: dict[str, Any], rows: int, ve
 
     places = [element("places", numbers["place"], r) for r in range(rows)]
     begins, ends = (b.icmp_signed("!=", numbers[name], _INDEX(0)) for name in ("begins", "ends"))
-    sums = []
-    for r, place in enumerate(places):
-        bias = _broadcast(b, element("bias", numbers["place"], r), vector)
-        held = [b.load(at(place, k), align=_UNALIGNED) for k in range(vectors)]
-        sums += [b.select(begins, bias, old) for old in held]
+
+    def biases() -> list[Any]:
+        found = [element("bias", numbers["place"], r) for r in range(rows)]
+        return [x for bias in found for x in [_broadcast(b, bias, vector)] * vectors]
+
+    def held() -> list[Any]:
+        return [b.load(at(p, k), align=_UNALIGNED) for p in places for k in range(vectors)]
+
+    sums = _either(b, begins, biases, held)
     edge, size = first, len(sums)
     if 2 * size <= _BUSY:
         # So few multiplications do not cover the way of the next sums from the second cache.
@@ -145,16 +148,40 @@ def _emit(b: Any, arrays: dict[str, Any], numbers: dict[str, Any], rows: int, ve
         edge, sums = _loop(b, edge, last, 2, sums + [nothing] * size, pair)
         sums = [b.fadd(x, y) for x, y in zip(sums[:size], sums[size:], strict=True)]
     _, sums = _loop(b, edge, last, 1, sums, add)
-    for r, place in enumerate(places):
-        low, high = (
-            _broadcast(b, b.select(ends, element(name, numbers["place"], r), open_), vector)
-            for name, open_ in (("low", number(-math.inf)), ("high", number(math.inf)))
-        )
+
+    def clipped() -> list[Any]:
+        values = []
+        for r in range(rows):
+            low, high = (
+                _broadcast(b, element(name, numbers["place"], r), vector)
+                for name in ("low", "high")
+            )
+            for z in sums[r * vectors : (r + 1) * vectors]:
+                z = b.select(b.fcmp_ordered("<", z, low), low, z)
+                values.append(b.select(b.fcmp_ordered(">", z, high), high, z))
+        return values
+
+    values = iter(_either(b, ends, clipped, lambda: sums))
+    for place in places:
         for k in range(vectors):
-            z = sums[r * vectors + k]
-            z = b.select(b.fcmp_ordered("<", z, low), low, z)
-            z = b.select(b.fcmp_ordered(">", z, high), high, z)
-            b.store(z, at(place, k), align=_UNALIGNED)
+            b.store(next(values), at(place, k), align=_UNALIGNED)
+
+
+def _either(
+    b: Any, condition: Any, yes: Callable[[], list[Any]], no: Callable[[], list[Any]]
+) -> list[Any]:
+    """Branch, and give the values of the way that was taken."""
+    with b.if_else(condition) as (then, otherwise):
+        with then:
+            first, from_first = yes(), b.block
+        with otherwise:
+            second, from_second = no(), b.block
+    results = []
+    for x, y in zip(first, second, strict=True):
+        results.append(b.phi(x.type))
+        results[-1].add_incoming(x, from_first)
+        results[-1].add_incoming(y, from_second)
+    return results
 
 
 def _loop(
