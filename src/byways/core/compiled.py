@@ -46,6 +46,8 @@ def _made(function: _F, **options: Any) -> _F:
     Numba takes a 0 in a call for a type of its own. A fifth of what was compiled were such copies.
     """
     kernel: Any = njit(**options)(function)
+    if kernel is function:  # with NUMBA_DISABLE_JIT, for debuggers
+        return function
     template = kernel.get_call_template
     plain: Any = types.unliteral
 

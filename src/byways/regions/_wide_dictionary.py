@@ -111,6 +111,7 @@ def prune(t, basic, slot, n, d, front, coordinates, opened, opened_end):
         label = basic[slot, i]
         binds = 0 <= label < coordinates or opened <= label < opened_end
         if label >= 0 and not binds:
+            binds = t[slot, i, 0] < -_SHARP  # where ``dual`` was left in doubt
             for c in range(1, d + 1):
                 if t[slot, i, c] < -_ZERO:
                     binds = True
