@@ -31,7 +31,7 @@ _ENOUGH = 1e-9  # bound at which to stop, in units of the box; rounding is far b
 _VIOLATED = 1e-11
 _SMALL = 1e-11  # coefficients of unit-gradient rows that are rounding
 _TIE = 1e-14
-_TRIFLE = 1e-300  # no ratio is 0 / 0
+_TRIFLE = np.float64(1e-300)  # no ratio is 0 / 0, and one by 0 is infinite in plain Python too
 
 
 @inlined

@@ -103,20 +103,21 @@ def split_tree(problem: Problem, words: NDArray[np.uint64], scale: Array) -> Spl
     sides = int(np.count_nonzero(kept >= 0))
     start = np.zeros(sides + 1, dtype=np.int64)
     row, value = np.empty(sides * (d + 1), dtype=np.int32), np.empty(sides * (d + 1))
-    _refuse(
-        net,
-        zone,
-        _Program.of(problem, scale, cuts),
-        decision,
-        kept,
-        np.zeros((k + 2, 4), dtype=np.int64),
-        np.zeros(k, dtype=np.uint8),
-        np.zeros((k, d + 1)),
-        np.zeros((d + 1, int(net.unit_start[-1]))),
-        cuts,
-        (start, row, value),
-        unrolled(d),
-    )
+    with np.errstate(divide="ignore"):
+        _refuse(
+            net,
+            zone,
+            _Program.of(problem, scale, cuts),
+            decision,
+            kept,
+            np.zeros((k + 2, 4), dtype=np.int64),
+            np.zeros(k, dtype=np.uint8),
+            np.zeros((k, d + 1)),
+            np.zeros((d + 1, int(net.unit_start[-1]))),
+            cuts,
+            (start, row, value),
+            unrolled(d),
+        )
     used = int(start[-1])
     return SplitTree(decision, kept, start, row[:used].copy(), value[:used].copy())
 
