@@ -25,7 +25,7 @@ demo: install-plot
 	$(BIN)/byways regions --example digits --run-dir runs/digits --plot runs/digits.png
 
 test: install-test
-	$(BIN)/python -m pytest -n $(JOBS) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(PYTEST_ARGS)
 
 slow: install-test
 	$(BIN)/python -m pytest -n $(JOBS) -m slow $(PYTEST_ARGS)

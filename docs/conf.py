@@ -58,6 +58,7 @@ sphinx_gallery_conf = {
     "gallery_dirs": ["gallery"],
     "filename_pattern": r"/(?!train_)[^/]*\.py$",
     "abort_on_example_error": True,
+    "parallel": 2,
     "download_all_examples": False,
     "min_reported_time": 1e9,  # seconds per script are no part of the documentation
     "show_memory": False,

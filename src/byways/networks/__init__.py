@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from byways.core.chain import LayerChain
 from byways.core.errors import ShapeError
 from byways.core.optional import require
-from byways.networks._smooth import SmoothChain
+from byways.core.smooth import SmoothChain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

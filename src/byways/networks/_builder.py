@@ -15,6 +15,7 @@ from byways.core.arrays import finite
 from byways.core.chain import Layer, LayerChain
 from byways.core.errors import ShapeError
 from byways.core.maps import LinearMap, SparseMap
+from byways.core.smooth import SmoothChain
 from byways.networks._merging import canonical, composed
 from byways.networks._shapes import (
     Windows,
@@ -24,7 +25,6 @@ from byways.networks._shapes import (
     pool_map,
     reshaped,
 )
-from byways.networks._smooth import SmoothChain
 from byways.networks._values import (
     Step,
     Value,

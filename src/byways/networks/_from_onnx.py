@@ -25,7 +25,7 @@ from byways.networks._short_numbers import warn_of_short_numbers
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from byways.networks._smooth import SmoothChain
+    from byways.core.smooth import SmoothChain
     from byways.networks._values import Value
 
 __all__ = ["from_onnx"]

@@ -24,8 +24,8 @@ from byways.networks._values import Value
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from byways.core.smooth import SmoothChain
     from byways.networks._shapes import Array
-    from byways.networks._smooth import SmoothChain
 
 __all__ = ["from_torch"]
 

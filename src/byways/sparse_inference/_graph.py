@@ -12,7 +12,7 @@ import numpy as np
 from byways.core.activations import PerUnit, PiecewiseLinear, identity
 from byways.core.arrays import finite
 from byways.core.errors import ShapeError
-from byways.networks._smooth import SMOOTH
+from byways.core.smooth import SMOOTH
 from byways.sparse_inference._topology import levels_of, name_a_cycle
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from byways.core.activations import PiecewiseLinear
-from byways.networks._smooth import smooth
+from byways.core.smooth import smooth
 from byways.sparse_inference._graph import EdgeGraph
 
 if TYPE_CHECKING:
