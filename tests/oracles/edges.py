@@ -126,35 +126,45 @@ def ego(edges: Sequence[Edge], window: int) -> list[int]:
 
 
 def replay(
-    edges: Sequence[Edge], outputs: Sequence[int], places: int, policy: str
-) -> tuple[int, int]:
-    """Count neuron reads and writes of one order, with lists and dictionaries."""
-    uses = [x for edge in edges for x in edge]
+    edges: Sequence[Edge],
+    outputs: Sequence[int],
+    places: int,
+    policy: str,
+    weights: Sequence[int] = (),
+) -> tuple[int, int, int]:
+    """Count neuron reads and writes of one order, with lists and dictionaries.
+
+    If the weights are named, by negative numbers, they need places too, and their reads come last.
+    """
+    parts = [(*edge, w) for edge, w in zip(edges, weights, strict=True)] if weights else list(edges)
+    uses = [x for part in parts for x in part]
     left = {x: uses.count(x) for x in uses}
     made = {v for _, v in edges}
     memory: list[int] = []  # least recently used, or longest there, first
     dirty: dict[int, bool] = {}
-    reads = writes = 0
-    for i, (u, v) in enumerate(edges):
-        for place, x in ((2 * i, u), (2 * i + 1, v)):
+    reads = writes = weight_reads = place = 0
+    for part in parts:
+        for x in part:
+            place += 1
             if x in memory and policy == "lru":
                 memory.append(memory.pop(memory.index(x)))
             if x in memory:
                 continue
             if len(memory) == places:
-                able = [y for y in memory if y not in (u, v)]
+                able = [y for y in memory if y not in part]
                 victim = _farthest(able, uses, place) if policy == "min" else able[0]
                 writes += dirty[victim]
                 memory.remove(victim)
             memory.append(x)
             dirty[x] = x in outputs and x not in made
-            reads += 1
-        dirty[v] = True
-        left[u], left[v] = left[u] - 1, left[v] - 1
-        dead = [x for x in (u, v) if left[x] == 0]
+            reads, weight_reads = reads + (x >= 0), weight_reads + (x < 0)
+        dirty[part[1]] = True
+        for x in part:
+            left[x] -= 1
+        dead = [x for x in part if left[x] == 0]
         writes += sum(x in outputs and dirty[x] for x in dead)
         memory = [x for x in memory if x not in dead]
-    return reads, writes
+    return reads, writes, weight_reads
 
 
 def _farthest(able: list[int], uses: list[int], place: int) -> int:

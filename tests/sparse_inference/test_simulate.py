@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import re
 
 import numpy as np
 import pytest
+import torch
 
 from byways.sparse_inference import (
     EdgeGraph,
@@ -74,12 +76,58 @@ def test_counts_are_those_of_a_replay(policy: str) -> None:
         touched = {x for edge in edges for x in edge}
         alone = len(outputs - touched)
         report = simulate(graph, order, memory=places + 1, policy=policy)
-        reads, writes = replay(edges, sorted(outputs), places, policy)
+        reads, writes, _ = replay(edges, sorted(outputs), places, policy)
         if policy == "min":  # ties may fall otherwise; reads are optimal either way
             assert report.reads == reads + alone
         else:
             assert (report.reads, report.writes) == (reads + alone, writes + alone)
         assert report.per_level.sum() == report.neuron_io - 2 * alone
+
+
+@pytest.mark.parametrize("policy", ["lru", "min", "rr"])
+def test_counts_with_shared_weights_are_those_of_a_replay(policy: str) -> None:
+    rng = np.random.default_rng(6)
+    drawn = [random_graph(rng, n) for n in (10, 14, 20)] + [random_sparse([9, 8, 7], 0.5, rng=1)]
+    for drawing, kinds, places in itertools.product(drawn, [2, 5], [3, 4, 8]):
+        weights = rng.choice(np.linspace(-1, 1, kinds), drawing.edges)
+        graph = dataclasses.replace(drawing, weights=weights)
+        order = order_edges(graph, "random", rng=3)
+        steps = order.permutation.tolist()
+        edges = [(int(graph.sources[e]), int(graph.targets[e])) for e in steps]
+        names = [-1 - int(np.unique(weights).searchsorted(weights[e])) for e in steps]
+        outputs = set(graph.outputs.tolist()) - set(graph.inputs.tolist())
+        alone = len(outputs - {x for edge in edges for x in edge})
+        report = simulate(graph, order, memory=places, policy=policy, shared_weights=True)
+        reads, writes, weight_reads = replay(edges, sorted(outputs), places, policy, names)
+        if policy == "min":  # as above
+            assert report.reads + report.weight_reads == reads + alone + weight_reads
+        else:
+            assert (report.reads, report.writes) == (reads + alone, writes + alone)
+            assert report.weight_reads == weight_reads
+        assert report.lower_bound <= report.total
+
+
+@pytest.mark.parametrize("policy", ["lru", "min", "rr"])
+@pytest.mark.parametrize("method", ["destination", "random", "ego"])
+def test_one_weight_takes_one_place_and_weights_of_their_own_none(policy: str, method: str) -> None:
+    same, own = radix_net(64, 3, base=16), random_sparse([20, 16, 12], 0.4, rng=2)
+    for graph, distinct in ((same, 1), (own, own.edges)):
+        order = order_edges(graph, method, rng=1)
+        apart = simulate(graph, order, memory=12, policy=policy)
+        shared = simulate(graph, order, memory=12, policy=policy, shared_weights=True)
+        assert np.unique(graph.weights).size == distinct == shared.weight_reads
+        if policy == "lru" or graph is own:
+            assert (shared.reads, shared.writes) == (apart.reads, apart.writes)
+        assert shared.lower_bound == apart.lower_bound - graph.edges + distinct
+
+
+def test_a_convolution_reads_its_kernel_once_where_it_fits() -> None:
+    graph = EdgeGraph.from_torch(torch.nn.Conv1d(1, 1, 5, bias=False), input_shape=(1, 40))
+    order = order_edges(graph, "destination")
+    report = simulate(graph, order, memory=5 + 5 + 1, shared_weights=True)  # kernel, window, sum
+    assert report.weight_reads == 5
+    assert report.neuron_io == 40 + 36 + 36  # inputs, biases, outputs
+    assert report.total == report.lower_bound
 
 
 @pytest.mark.parametrize("policy", ["lru", "min"])

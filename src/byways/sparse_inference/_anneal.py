@@ -63,8 +63,9 @@ def _cost(order, sources, targets, level, is_output, places, policy):
     n = len(level)
     if policy < 0:
         return lru_misses(s, t, n, places)
-    uses = next_uses(s, t, n) if policy == 1 else np.zeros((0, 2), np.int64)
-    return count_io(s, t, level, is_output, places, policy, uses).sum()
+    streamed = s[:0]  # no weight stays in memory
+    uses = next_uses(s, t, streamed, n) if policy == 1 else np.zeros((0, 2), np.int64)
+    return count_io(s, t, streamed, level, is_output, places, policy, uses).sum()
 
 
 @compiled

@@ -23,21 +23,29 @@ __all__ = ["LRU", "MIN", "ROUND_ROBIN", "count_io", "lru_misses", "next_uses"]
 LRU, MIN, ROUND_ROBIN = range(3)
 
 
-@entry
-def next_uses(sources, targets, n):
-    """Give for each end of each edge the place of the same vertex's next use, 2 m if there is none.
+@compiled
+def _part(i, end, sources, targets, shared):
+    """Give what edge ``i`` uses first, second and third."""
+    if end == 0:
+        return sources[i]
+    return targets[i] if end == 1 else shared[i]
 
-    Edge ``i`` uses its source at place ``2 i`` and its target at ``2 i + 1``. Shape ``(m, 2)``.
+
+@entry
+def next_uses(sources, targets, shared, n):
+    """Give for each part of each edge the place of its next use, 3 m if there is none.
+
+    Edge ``i`` uses its source at place ``3 i``, then its target, then its weight if weights are
+    shared: ``shared`` holds their numbers, and is empty if not. Shape ``(m, 2)`` or ``(m, 3)``.
     """
-    m = len(sources)
-    upcoming = np.full(n, 2 * m, np.int64)
-    uses = np.empty((m, 2), np.int64)
+    m, parts = len(sources), 3 if len(shared) else 2
+    upcoming = np.full(n, 3 * m, np.int64)
+    uses = np.empty((m, parts), np.int64)
     for i in range(m - 1, -1, -1):
-        u, v = sources[i], targets[i]
-        uses[i, 1] = upcoming[v]
-        upcoming[v] = 2 * i + 1
-        uses[i, 0] = upcoming[u]
-        upcoming[u] = 2 * i
+        for part in range(parts - 1, -1, -1):
+            x = _part(i, part, sources, targets, shared)
+            uses[i, part] = upcoming[x]
+            upcoming[x] = 3 * i + part
     return uses
 
 
@@ -85,52 +93,59 @@ def _pop(heap, size):
 
 
 @compiled
-def _farthest(heap, size, upcoming, inside, u, v):
-    """Find the value with the farthest next use that is not an end of the current edge."""
-    pinned, key = -1, 0
+def _farthest(heap, size, upcoming, inside, pinned, kept):
+    """Find the value with the farthest next use that is no part of the current edge."""
+    aside = 0  # in ``kept``, which has two rows: of three parts one is not inside
     while True:
         x, at = heap[0, 1], heap[0, 0]
         current = inside[x] and upcoming[x] == at
-        if current and x != u and x != v:
-            if pinned >= 0:
-                size = _push(heap, size, key, pinned)
+        if current and x not in pinned:
+            for k in range(aside):
+                size = _push(heap, size, kept[k, 0], kept[k, 1])
             return x, size
         size = _pop(heap, size)
         if current:
-            pinned, key = x, at
+            kept[aside, 0], kept[aside, 1] = at, x
+            aside += 1
 
 
 # sizes: kernel, one pass over the edges with all its state in registers and flat arrays
 @entry
-def count_io(sources, targets, level, is_output, capacity, policy, uses):
-    """Count reads and writes of neuron values per level of the target, shape ``(levels, 2)``."""
-    m, n = len(sources), len(level)
+def count_io(sources, targets, shared, level, is_output, capacity, policy, uses):
+    """Count reads and writes of neuron values, and of shared weights, per level of the target.
+
+    ``shared`` numbers the weights on from the last vertex, as does ``is_output``; it is empty if
+    weights do not stay in memory. Shape ``(levels, 3)``.
+    """
+    m, n, parts = len(sources), len(is_output), 3 if len(shared) else 2
     top = 0
     left = np.zeros(n, np.int64)  # edges at each vertex that have not run
     given = np.ones(n, np.bool_)  # vertices without edges into them
     for i in range(m):
-        left[sources[i]] += 1
-        left[targets[i]] += 1
+        for part in range(parts):
+            left[_part(i, part, sources, targets, shared)] += 1
         given[targets[i]] = False
         top = max(top, level[targets[i]])
-    count = np.zeros((top, 2), np.int64)
+    count = np.zeros((top, 3), np.int64)
     inside, dirty = np.zeros(n, np.bool_), np.zeros(n, np.bool_)
     links = np.full((2, n + 1), n, np.int64)
     upcoming = np.zeros(n, np.int64)
-    heap = np.empty((2 * m + 2 if policy == MIN else 0, 2), np.int64)
+    heap = np.empty((parts * m + 2 if policy == MIN else 0, 2), np.int64)
+    kept = np.empty((2, 2), np.int64)
     size, waiting = 0, 0
     for i in range(m):
         u, v = sources[i], targets[i]
+        pinned = (u, v, shared[i] if parts == 3 else v)
         row = level[v] - 1
-        for end in range(2):
-            x = v if end else u
+        for part in range(parts):
+            x = pinned[part]
             if not inside[x]:
                 if size == capacity:
                     if policy == MIN:
-                        w, waiting = _farthest(heap, waiting, upcoming, inside, u, v)
+                        w, waiting = _farthest(heap, waiting, upcoming, inside, pinned, kept)
                     else:
                         w = links[1, n]
-                        while w in (u, v):
+                        while w in pinned:
                             w = links[1, w]
                     if dirty[w]:
                         count[row, 1] += 1
@@ -141,17 +156,17 @@ def count_io(sources, targets, level, is_output, capacity, policy, uses):
                 # A constant output has to be written even though no edge leads into it.
                 dirty[x] = is_output[x] and given[x]
                 _put_last(x, links)
-                count[row, 0] += 1
+                count[row, 2 if part == 2 else 0] += 1
                 size += 1
             elif policy == LRU:
                 _take_out(x, links)
                 _put_last(x, links)
             if policy == MIN:
-                upcoming[x] = uses[i, end]
+                upcoming[x] = uses[i, part]
                 waiting = _push(heap, waiting, upcoming[x], x)
         dirty[v] = True
-        for end in range(2):
-            x = v if end else u
+        for part in range(parts):
+            x = pinned[part]
             left[x] -= 1
             if left[x] == 0:
                 if is_output[x] and dirty[x]:

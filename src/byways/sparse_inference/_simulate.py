@@ -33,7 +33,7 @@ class IOReport:
         reads: Neuron values read: inputs, biases at first touch, values fetched again.
         writes: Neuron values written: unfinished or still needed values that had to leave, and
             finished outputs.
-        weight_reads: Weights read, one an edge whatever the order.
+        weight_reads: Weights read: one an edge whatever the order, unless they are shared.
         lower_bound: No order and no policy needs less.
         upper_bound: Destination-major never needs more.
         lru_misses: Misses in the simpler model of a set of ``memory - 1`` vertices under LRU, in
@@ -108,13 +108,16 @@ def simulate(
     *,
     memory: int,
     policy: str = "lru",
+    shared_weights: bool = False,
     input_shape: int | Sequence[int] | None = None,
 ) -> IOReport:
     """Count the I/Os of an order of edges, exactly.
 
     Fast memory holds ``memory`` numbers. An edge needs both its ends and its weight there; a weight
-    is used once, so ``memory - 1`` places are left for neurons. Both ends are pinned while their
-    edge runs, the source is fetched first. A value with no use left is dropped at once, for free;
+    is used once, so ``memory - 1`` places are left for neurons. The parts of an edge are pinned
+    while it runs; the source is fetched first, the weight last. With ``shared_weights``, equal
+    weights are one number, as those of a convolution are, which may stay in memory between two
+    edges that use it. A value with no use left is dropped at once, for free;
     an output is written when it is finished and has no use left, or when it has to leave.
 
     Args:
@@ -124,6 +127,7 @@ def simulate(
         policy: ``"lru"`` evicts the value that was used longest ago, ``"min"`` the one whose next
             use is farthest (fewest reads; writes may be more than needed), ``"rr"`` the places in
             turn.
+        shared_weights: Whether equal weights are one number that competes for memory.
         input_shape: Shape of one input, for convolutions.
 
     Returns:
@@ -151,21 +155,27 @@ def simulate(
     sources, targets = graph.sources[order.permutation], graph.targets[order.permutation]
     is_output = np.zeros(graph.vertices, dtype=np.bool_)
     is_output[graph.outputs] = True
-    uses = next_uses(sources, targets, graph.vertices) if policy == "min" else np.zeros((0, 2), int)
-    per_level = count_io(
-        sources, targets, graph.level, is_output, memory - 1, POLICIES[policy], uses
-    )
     occurring, alone, made = _census(graph, is_output)
-    reads, writes = (int(count) for count in per_level.sum(axis=0))
-    lower = graph.edges + occurring + alone + made
+    weights, shared = graph.edges, np.zeros(0, dtype=np.int64)
+    if shared_weights:
+        values, inverse = np.unique(graph.weights[order.permutation], return_inverse=True)
+        weights, shared = len(values), graph.vertices + inverse
+        is_output = np.concatenate([is_output, np.zeros(weights, dtype=np.bool_)])
+    n = len(is_output)
+    uses = next_uses(sources, targets, shared, n) if policy == "min" else np.zeros((0, 2), int)
+    places = memory if shared_weights else memory - 1
+    per_level = count_io(
+        sources, targets, shared, graph.level, is_output, places, POLICIES[policy], uses
+    )
+    reads, writes, weight_reads = (int(count) for count in per_level.sum(axis=0))
     return IOReport(
         reads + alone,
         writes + alone,
-        graph.edges,
-        lower,
+        weight_reads if shared_weights else graph.edges,
+        weights + occurring + alone + made,
         2 * graph.edges + 2 * (occurring + alone - _inputs_occurring(graph)),
         int(lru_misses(sources, targets, graph.vertices, memory - 1)),
-        per_level,
+        per_level[:, :2],
         memory,
         policy,
         order.method,
