@@ -156,17 +156,14 @@ def simulate(
     is_output = np.zeros(graph.vertices, dtype=np.bool_)
     is_output[graph.outputs] = True
     occurring, alone, made = _census(graph, is_output)
+    places = memory if shared_weights else memory - 1
     weights, shared = graph.edges, np.zeros(0, dtype=np.int64)
     if shared_weights:
-        values, inverse = np.unique(graph.weights[order.permutation], return_inverse=True)
-        weights, shared = len(values), graph.vertices + inverse
+        weights, shared = _numbered(graph.weights[order.permutation], graph.vertices)
         is_output = np.concatenate([is_output, np.zeros(weights, dtype=np.bool_)])
-    n = len(is_output)
-    uses = next_uses(sources, targets, shared, n) if policy == "min" else np.zeros((0, 2), int)
-    places = memory if shared_weights else memory - 1
-    per_level = count_io(
-        sources, targets, shared, graph.level, is_output, places, POLICIES[policy], uses
-    )
+    ends = sources, targets, shared
+    uses = next_uses(*ends, len(is_output)) if policy == "min" else np.zeros((0, 2), int)
+    per_level = count_io(*ends, graph.level, is_output, places, POLICIES[policy], uses)
     reads, writes, weight_reads = (int(count) for count in per_level.sum(axis=0))
     return IOReport(
         reads + alone,
@@ -180,6 +177,12 @@ def simulate(
         policy,
         order.method,
     )
+
+
+def _numbered(weights: NDArray[Any], start: int) -> tuple[int, NDArray[np.int64]]:
+    """Count the different weights; give each edge's a number, from ``start`` on."""
+    values, inverse = np.unique(weights, return_inverse=True)
+    return len(values), start + inverse
 
 
 def _census(graph: EdgeGraph, is_output: NDArray[np.bool_]) -> tuple[int, int, int]:
