@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 
 from byways.core.compiled import borrowing_entry
+from byways.regions._wide_nodes import ask_less
 from byways.regions._wide_oracle import Curvature, climb, evaluate, newton
 
 W_ROWS, INPUTS = 8, 64
@@ -103,3 +106,34 @@ def test_all_columns_clipped_gives_a_finite_step() -> None:
     assert np.isfinite(du).all()
     after, _, _ = go(W, centre, t, negative, u, du, s, ds, delta, z)
     assert after > before
+
+
+class Room(NamedTuple):
+    """What the kernel takes of a tree."""
+
+    u: np.ndarray
+    target: np.ndarray
+    negative: np.ndarray
+
+
+@borrowing_entry
+def less(room, value, lift, support):
+    return ask_less(room, value, lift, support)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.999])
+def test_negative_rows_are_asked_for_half_of_what_is_not_refuted(share: float) -> None:
+    room = Room(
+        u=np.array([-2.0, 3.0, -1.0, 0.0, 4.0]),
+        target=np.array([-0.1, 7.0, -0.3, -0.2, 8.0]),
+        negative=np.array([True, False, True, True, False]),
+    )
+    # The pulls lift by 0.5; where the support is ``share`` of that above the rest, so much of what
+    # is asked for is not refuted, and half of it stays.
+    support = 1.5 + 0.5 * share
+    value, lift = less(room, 1.5, 2.0, support)
+    half = 0.5 * share
+    expected = [-0.1 * half, 7.0, -0.3 * half, -0.2 * half, 8.0]
+    assert room.target == pytest.approx(np.array(expected))
+    assert (value, lift) == pytest.approx((1.0 + 0.5 * half, 1.5 + 0.5 * half))
+    assert lift <= support

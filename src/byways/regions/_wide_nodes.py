@@ -352,6 +352,8 @@ def ask(space, tree, slot, first, tolerance):
             if outside(space, tree, lift, support):
                 keep(tree, slot, lift - value)
                 return _CUT
+        elif lift > support:
+            value, lift = ask_less(tree, value, lift, support)
         if step == 0 and restart(space, tree, value):
             value, lift, support = evaluate(W, centre, u, target, tree.s, tree.delta, tree.z)
             continue
@@ -369,6 +371,26 @@ def ask(space, tree, slot, first, tolerance):
         else:
             damping = max(damping * 1e3, 1e-4)
     return _UNDECIDED
+
+
+@borrowing
+def ask_less(tree, value, lift, support):
+    """Ask less of the negative rows: the target is outside, but only because of what they ask.
+
+    Goes half as far as where ``u`` shows it no more; returns the value and the lift there.
+    """
+    u, target, negative = tree.u, tree.target, tree.negative
+    pulled = 0.0
+    for i in range(u.size):
+        if negative[i]:
+            pulled += u[i] * target[i]
+    if not pulled > 0.0:
+        return value, lift
+    part = 0.5 * min(max(1.0 - (lift - support) / pulled, 0.0), 1.0)
+    for i in range(u.size):
+        if negative[i]:
+            target[i] *= part
+    return value - (1.0 - part) * pulled, lift - (1.0 - part) * pulled
 
 
 @borrowing
