@@ -7,7 +7,7 @@ import numpy as np
 
 from byways.core.compiled import borrowing
 from byways.regions._wide_dictionary import DOUBT, EMPTY, dual, express
-from byways.regions._wide_oracle import assign, climb, evaluate, newton, radius, slack
+from byways.regions._wide_oracle import assign, climb, evaluate, newton, radius, slack, weigh
 from byways.regions._wide_tree import (
     AGE,
     AT_VERTEX,
@@ -246,12 +246,12 @@ def search(space, tree, slot, first, tolerance, anchored):
     if not aim(space, tree, slot, level, _PUSH):
         return _UNDECIDED
     if warm:
-        assign(tree.u, tree.pull[slot])
+        begin(space, tree)
         found = ask(space, tree, slot, first, tolerance)
         if found != _UNDECIDED:
             return found
     if anchored and cross_over(space, tree, slot, level):
-        start(space, tree)
+        begin(space, tree)
         found = ask(space, tree, slot, first, tolerance)
         if found != _CUT:
             return found
@@ -259,7 +259,7 @@ def search(space, tree, slot, first, tolerance, anchored):
         return ask(space, tree, slot, first, tolerance)
     if warm:
         aim(space, tree, slot, level, _LONG_PUSH)
-    start(space, tree)
+    begin(space, tree)
     return ask(space, tree, slot, first, tolerance)
 
 
@@ -290,34 +290,39 @@ def cross_over(space, tree, slot, level):
 
 
 @borrowing
-def start(space, tree):
-    """Start the oracle from what would be the answer if the box had no sides."""
-    for i in range(space.rank):
-        tree.u[i] = 0.0
-        for j in range(space.rank):
-            gap = tree.target[j] - space.centre[j]
-            if not tree.negative[j] or gap < 0.0:
-                tree.u[i] += space.inverse[i, j] * gap
-        if tree.negative[i] and tree.u[i] > 0.0:
-            tree.u[i] = 0.0
+def begin(space, tree):
+    """Start the oracle where the dual value is largest.
 
-
-@borrowing
-def restart(space, tree, value):
-    """Go to the latest answer for another node that is better here than ``value``, if there is one.
-
-    That is the one of which the dual value is largest.
+    That is at one of the latest answers for other nodes, or at what would be the answer if the box
+    had no sides.
     """
-    best = -1
+    starts, u, target, centre = tree.starts, tree.u, tree.target, space.centre
+    best, value = -1, -np.inf
     for a in range(min(tree.cursor[STARTS], MOST_STARTS)):
-        other = -tree.cost[a]
+        other = -starts.cost[a]
         for i in range(space.rank):
-            other += tree.starts[a, i] * (tree.target[i] - space.centre[i])
+            other += starts.u[a, i] * (target[i] - centre[i])
         if other > value:
             best, value = a, other
-    if best >= 0:
-        assign(tree.u, tree.starts[best])
-    return best >= 0
+    for i in range(space.rank):
+        u[i] = 0.0
+        for j in range(space.rank):
+            gap = target[j] - centre[j]
+            if not tree.negative[j] or gap < 0.0:
+                u[i] += space.inverse[i, j] * gap
+        if tree.negative[i] and u[i] > 0.0:
+            u[i] = 0.0
+    bound = 0.0  # of the value there: H(s) is at most s^2 / 2
+    for i in range(space.rank):
+        bound += u[i] * (target[i] - centre[i])
+        for j in range(space.rank):
+            bound -= 0.5 * u[i] * space.gram[i, j] * u[j]
+    if best < 0 or not value >= bound:
+        evaluate(space.W, centre, u, target, tree.s, tree.delta, tree.z)
+        return
+    assign(u, starts.u[best])
+    assign(tree.s, starts.s[best])
+    assign(tree.z, starts.z[best])
 
 
 @borrowing
@@ -325,9 +330,11 @@ def keep(tree, slot, cost):
     """Keep an answer for the node's children, and as a start for others; the eldest makes room."""
     assign(tree.pull[slot], tree.u)
     tree.frame[slot, WARM] = 1
-    at = tree.cursor[STARTS] % MOST_STARTS
-    assign(tree.starts[at], tree.u)
-    tree.cost[at] = cost
+    starts, at = tree.starts, tree.cursor[STARTS] % MOST_STARTS
+    assign(starts.u[at], tree.u)
+    assign(starts.s[at], tree.s)
+    assign(starts.z[at], tree.z)
+    starts.cost[at] = cost
     tree.cursor[STARTS] += 1
 
 
@@ -336,13 +343,13 @@ def keep(tree, slot, cost):
 def ask(space, tree, slot, first, tolerance):
     """Look for an input that shows that the node is alive, or a proof that the target is outside.
 
-    Starts from ``u``, and where that does not answer from an answer for another node. A witness is
-    written to ``seen[slot]`` and ``pull[slot]``; a proof is left in ``u`` and ``s``.
+    Starts from ``u``, ``s`` and ``z``. A witness is written to ``seen[slot]`` and ``pull[slot]``; a
+    proof is left in ``u`` and ``s``.
     """
     u, target, W, centre = tree.u, tree.target, space.W, space.centre
-    value, lift, support = evaluate(W, centre, u, target, tree.s, tree.delta, tree.z)
+    value, lift, support = weigh(centre, u, target, tree.s, tree.delta)
     damping = _DAMPING
-    for step in range(_STEPS):
+    for _ in range(_STEPS):
         if holds(space, tree, slot, first, tolerance):
             keep(tree, slot, lift - value)
             return _WITNESS
@@ -354,9 +361,6 @@ def ask(space, tree, slot, first, tolerance):
                 return _CUT
         elif lift > support:
             value, lift = ask_less(tree, value, lift, support)
-        if step == 0 and restart(space, tree, value):
-            value, lift, support = evaluate(W, centre, u, target, tree.s, tree.delta, tree.z)
-            continue
         # fmt: off
         newton(W, target, tree.negative, u, tree.s, tree.z, tree.curvature, tree.du, damping)
         found, up, reach = climb(
@@ -482,7 +486,7 @@ def interior(space, tree, slot, first, tolerance, points, at):
     if not known:
         if not aim(space, tree, slot, frame[slot, LEVEL], _PUSH):
             return False
-        start(space, tree)
+        begin(space, tree)
         if ask(space, tree, slot, first, tolerance) != _WITNESS:
             return False
     best, share = 0.0, 0.0

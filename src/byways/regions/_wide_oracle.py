@@ -39,6 +39,7 @@ __all__ = [
     "newton",
     "radius",
     "slack",
+    "weigh",
 ]
 
 _MOST_STEPS = 40
@@ -100,6 +101,8 @@ class Curvature(NamedTuple):
     total: Array  # its lower half
     inside: NDArray[np.uint8]  # the columns that it is taken over
     flip: NDArray[np.uint8]
+    inside_words: NDArray[np.uint64]  # the same memory, eight flags at once
+    flip_words: NDArray[np.uint64]
     sign: Array
     place: NDArray[np.int64]
     G: Array  # the columns that come or go
@@ -110,10 +113,13 @@ class Curvature(NamedTuple):
     def of(cls, W: Array) -> Curvature:
         """Start with no columns."""
         w, n = W.shape
+        inside, flip = np.zeros((2, n), dtype=np.uint8)
         return cls(
             total=np.zeros((w, w)),
-            inside=np.zeros(n, dtype=np.uint8),
-            flip=np.zeros(n, dtype=np.uint8),
+            inside=inside,
+            flip=flip,
+            inside_words=inside.view(np.uint64),
+            flip_words=flip.view(np.uint64),
             sign=np.zeros(n + 8),
             place=np.zeros(n + 8, dtype=np.int64),
             G=np.zeros((w, n + 8)),
@@ -135,21 +141,12 @@ def _flips(s, inside, flip):
 
 
 @borrowing
-def _listed(flag, place):
+def _listed(flag, words, place):
     """List the places of non-zero flags."""
     m = 0
-    for b in range(0, flag.size, 8):
-        if (
-            flag[b]
-            | flag[b + 1]
-            | flag[b + 2]
-            | flag[b + 3]
-            | flag[b + 4]
-            | flag[b + 5]
-            | flag[b + 6]
-            | flag[b + 7]
-        ):
-            for j in range(b, b + 8):
+    for i in range(words.size):
+        if words[i]:
+            for j in range(8 * i, 8 * i + 8):
                 place[m] = j
                 m += flag[j]
     return m
@@ -158,11 +155,12 @@ def _listed(flag, place):
 @summing
 def _hessian(W, s, curvature):
     """Bring the curvature up to date."""
-    total, inside, flip, sign, place, G, _, _ = curvature
+    total, inside, flip, sign = curvature.total, curvature.inside, curvature.flip, curvature.sign
+    place, G = curvature.place, curvature.G
     count = _flips(s, inside, flip)
-    m = _listed(flip, place)
+    m = _listed(flip, curvature.flip_words, place)
     if m > count:
-        m = _listed(inside, place)
+        m = _listed(inside, curvature.inside_words, place)
         total[:] = 0.0
     padded = (m + 7) // 8 * 8
     for k in range(m):
@@ -245,6 +243,14 @@ def along(s, ds, step):
 @summing
 def settle(W, centre, u, t, s, delta, z):
     """As ``evaluate`` where ``s`` is known."""
+    result = weigh(centre, u, t, s, delta)
+    image(W, centre, delta, z)
+    return result
+
+
+@summing
+def weigh(centre, u, t, s, delta):
+    """As ``evaluate`` where ``s`` and ``z`` are known."""
     support, penalty = 0.0, 0.0
     for j in range(s.size):
         x = s[j]
@@ -252,9 +258,8 @@ def settle(W, centre, u, t, s, delta, z):
         delta[j] = clipped
         support += 0.5 * abs(x)
         penalty += clipped * (x - 0.5 * clipped)
-    image(W, centre, delta, z)
     lift = 0.0
-    for i in range(W.shape[0]):
+    for i in range(u.size):
         lift += u[i] * (t[i] - centre[i])
     return lift - penalty, lift, support
 

@@ -55,6 +55,15 @@ class Program(NamedTuple):
     order: Ints
 
 
+class Starts(NamedTuple):
+    """The latest answers of the oracle in the root's cell: ``u``, ``s``, ``z``, the sum of H."""
+
+    u: Array
+    s: Array
+    z: Array
+    cost: Array
+
+
 class WideTree(NamedTuple):
     """A pool of dictionaries, the path to the current node, and room for the oracle.
 
@@ -95,8 +104,7 @@ class WideTree(NamedTuple):
     delta: Array
     ds: Array
     curvature: Curvature
-    starts: Array  # (starts, rows of W): latest answers of the oracle in the root's cell
-    cost: Array  # of each: the sum of H
+    starts: Starts
     system: Array
     place: Ints
     free: NDArray[np.bool_]  # no rows
@@ -170,8 +178,12 @@ def _workspace(w: int, n: int, r: int, room: int) -> dict[str, Any]:
         "s": np.zeros(n),
         "delta": np.zeros(n),
         "ds": np.zeros(n),
-        "starts": np.zeros((MOST_STARTS, w)),
-        "cost": np.zeros(MOST_STARTS),
+        "starts": Starts(
+            u=np.zeros((MOST_STARTS, w)),
+            s=np.zeros((MOST_STARTS, n)),
+            z=np.zeros((MOST_STARTS, w)),
+            cost=np.zeros(MOST_STARTS),
+        ),
         "system": np.zeros((r + 1, 2 * r + 2)),
         "place": np.zeros(n + 2 * w, dtype=np.int64),
         "free": np.zeros(w, dtype=np.bool_),
