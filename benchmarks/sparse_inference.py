@@ -42,7 +42,7 @@ from byways.sparse_inference import (
     simulate_cache,
 )
 from byways.sparse_inference import _execute as execute
-from byways.sparse_inference._program import compile_runs
+from byways.sparse_inference._program import Program, compile_runs
 from byways.sparse_inference._roofline import multiply_add_rate
 from byways.sparse_inference._simple_orders import even_destinations
 
@@ -203,27 +203,55 @@ def orders(pace: Pace) -> Iterator[Row]:
     touched = simulate_cache(small, order).misses
     yield Row("misses of a 32 KB cache of 8 ways, EGO on RadiX 1024x6", "first touch",
               "vertex numbers", identity / touched, 2.0)  # fmt: skip
+
+
+def edgewise(pace: Pace) -> Iterator[Row]:
+    """Orders that leave a target after an edge or two: the kernel for them, and its layout."""
     x = _inputs(96 if pace.quick else 1024)
+    small = radix_net(_WIDTH, 6)
+    order = order_edges(small, "ego", memory=257)
     yield compare(
-        f"the same by the clock, {len(x)} inputs", Side("first touch", _laid_out(small, order, x)),
-        Side("vertex numbers", _laid_out(small, order, x, "identity")), pace=pace, same=_same,
+        f"EGO on RadiX 1024x6, {len(x)} inputs: numbers of the slots",
+        Side("first touch", _edgewise(small, order, x, "first_touch")),
+        Side("vertex numbers", _edgewise(small, order, x, "identity")), pace=pace, same=_same,
         goal=2.0,
     )  # fmt: skip
+    scattered = random_sparse([_WIDTH] * 5, 0.05)
+    for title, graph in ("RadiX 1024x6", small), ("random 1024x4, density 0.05", scattered):
+        order = order_edges(graph, "ego", memory=257)
+        yield compare(
+            f"EGO on {title}, {len(x)} inputs",
+            Side("edge by edge", _edgewise(graph, order, x)),
+            Side("run by run", _runwise(graph, order, x)), pace=pace, same=_same,
+        )  # fmt: skip
 
 
-def _laid_out(
-    graph: EdgeGraph, order: EdgeOrder, x: NDArray[np.float32], layout: str = "first_touch"
+def _edgewise(
+    graph: EdgeGraph, order: EdgeOrder, x: NDArray[np.float32], layout: str = "reuse"
 ) -> Callable[[], NDArray[np.float32]]:
-    """Bind the executor to an order and a numbering of the slots."""
+    """Bind the kernel for short runs to an order and a numbering of the slots."""
     program = compile_runs(graph, order.permutation, layout)
-    tile = execute.WIDE_VECTORS * execute.VECTOR_BYTES // x.itemsize
-    packed = program.packed(tile, x.dtype)
+    return _bound(program, execute.run_edgewise, execute.EDGE_VECTORS, program.packed_edges, x)
+
+
+def _runwise(
+    graph: EdgeGraph, order: EdgeOrder, x: NDArray[np.float32]
+) -> Callable[[], NDArray[np.float32]]:
+    program = compile_runs(graph, order.permutation)
+    return _bound(program, execute.run_wide, execute.WIDE_VECTORS, program.packed, x)
+
+
+def _bound(
+    program: Program, kernel: Any, vectors: int, pack: Any, x: NDArray[np.float32]
+) -> Callable[[], NDArray[np.float32]]:
+    tile = vectors * execute.VECTOR_BYTES // x.itemsize
+    packed = pack(tile, x.dtype)
     values = np.zeros(program.slots * tile + 16, np.float32)
     values = values[-values.ctypes.data % execute.VECTOR_BYTES // x.itemsize :]
 
     def run() -> NDArray[np.float32]:
-        out = np.empty((len(x), len(graph.outputs)), np.float32)
-        execute.run_wide(x.reshape(-1), out.reshape(-1), 0, len(x), packed, values, tile)
+        out = np.empty((len(x), len(program.outputs)), np.float32)
+        kernel(x.reshape(-1), out.reshape(-1), 0, len(x), packed, values, tile)
         return out
 
     return run
@@ -312,6 +340,7 @@ if __name__ == "__main__":
                 "pruned": pruned,
                 "threads": threads,
                 "orders": orders,
+                "edgewise": edgewise,
                 "ego": ego,
                 "policy": policy,
             },

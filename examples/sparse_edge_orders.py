@@ -310,8 +310,8 @@ print("16x4, 8 places, misses an edge:", ", ".join(f"{n} {m:.3f}" for n, m in to
 # ---------------------
 # Now a neuron is a vector of a tile's values, the values do not fit the first cache, and the order
 # counts. The executor takes any order; by itself it chooses blocks of sources, or groups of neurons
-# that have the same sources. EGO moves fewest values on RadiX and is slow all the same: registers
-# are the nearest memory, and it leaves a sum after an edge or two.
+# that have the same sources. EGO moves fewest values on RadiX and is no faster for it: registers
+# are the nearest memory, and it leaves a sum after an edge or two, so each edge moves it.
 
 ROWS = 1024 if FULL else 192
 many = (np.random.default_rng(1).random((ROWS, WIDTH)) < 0.2).astype(np.float32)
@@ -344,8 +344,8 @@ for kind in ("RadiX", "random"):
 # once for as many multiply-adds, and arithmetic is the limit. With one target each multiply-add
 # loads a vector, and the limit is the level of the memory where the values are. A network's place
 # on the horizontal axis is what its kernel does with a byte that it loads: two operations for each
-# edge and input, against the vectors of sources, the weights and the indices. Sums that are left
-# and taken up again are not counted, so orders that do so lie below the line of their memory.
+# edge and input, against the vectors of sources, the weights and the indices, and in EGO's order,
+# which runs edge by edge, the sums. What is stored is not counted.
 
 ceilings = Ceilings.measured()
 print(ceilings)

@@ -19,7 +19,9 @@ from byways.sparse_inference import (
     radix_net,
     random_sparse,
 )
+from byways.sparse_inference import _execute as execute
 from byways.sparse_inference._finders import METHODS
+from byways.sparse_inference._program import compile_runs
 from byways.sparse_inference._simplify import drop_dead, fold_constants, merge_identical
 from tests.sparse_inference.graphs import graph_of, random_graph, slow
 
@@ -87,6 +89,50 @@ def test_layers_by_dense_products(graph: EdgeGraph, kernel: str, high: float) ->
         assert run.explain().kernel == kernel
         close(run(x), layered(graph, n, x, high), "float64")
     close(compile_network(graph)(x), layered(graph, n, x, high), "float32")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("method", ["ego", "source", "random"])
+@pytest.mark.parametrize(
+    ("graph", "high"),
+    [(radix_net(256, 5, base=16), 32.0), (random_sparse([64] * 4, 0.3, rng=1), np.inf)],
+    ids=["radix", "random"],
+)
+def test_orders_of_short_runs_go_edge_by_edge(
+    graph: EdgeGraph, high: float, method: str, dtype: str
+) -> None:
+    n = len(graph.inputs)
+    order = order_edges(graph, method, memory=20, rng=0)
+    x = np.random.default_rng(0).random((150, n))
+    run = compile_network(graph, order=order, dtype=dtype, threads=2)
+    assert run.explain().kernel == "edgewise"
+    close(run(x), layered(graph, n, x, high), dtype)
+    x[7, 3], x[80, 5] = np.nan, 1e30  # one that stays and one that is clipped
+    with np.errstate(over="ignore"):
+        close(run(x), layered(graph, n, x, high), dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.dtype(np.float32), np.dtype(np.float64)])
+@pytest.mark.parametrize("kind", [clamp(-0.5, 0.5), "tanh"])
+def test_edge_by_edge_rounds_as_runs_of_one_edge_do(
+    kind: PiecewiseLinear | str, dtype: np.dtype[np.generic]
+) -> None:
+    rng = np.random.default_rng(4)
+    weights = [rng.normal(size=(30, 30)) * (rng.random((30, 30)) < 0.4) for _ in range(3)]
+    graph = EdgeGraph.from_layers(weights, list(rng.normal(size=(3, 30))), kind)
+    program = compile_runs(graph, order_edges(graph, "source").permutation)
+    assert len(program.runs) == graph.edges
+    x = rng.normal(size=(100, 30)).astype(dtype)
+    found = np.zeros((2, 100, 30), dtype)
+    ways = (
+        (execute.run_wide, execute.WIDE_VECTORS, program.packed),
+        (execute.run_edgewise, execute.EDGE_VECTORS, program.packed_edges),
+    )
+    for out, (kernel, vectors, pack) in zip(found, ways, strict=True):
+        tile = vectors * execute.VECTOR_BYTES // dtype.itemsize
+        values = np.zeros(program.slots * tile, dtype)
+        kernel(x.ravel(), out.reshape(-1), 0, 100, pack(tile, dtype), values, tile)
+    np.testing.assert_array_equal(*found)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

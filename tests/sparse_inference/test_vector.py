@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numba import njit
 
+from byways.sparse_inference._lanes import clipped, filled, load, multiply_add, store
 from byways.sparse_inference._vector import VECTOR_BYTES, accumulate
 
 ROOM = 20  # neuron vectors in the table
@@ -41,3 +42,25 @@ def test_runs_of_any_length_by_dense_products(rows: int, vectors: int, dtype: st
             run(values, places * width, offsets, edges, weights, bias, low, high, begins, ends)
             found = values.reshape(ROOM, width)
             np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("vectors", [1, 2, 4])
+def test_vectors_as_values(vectors: int, dtype: str) -> None:
+    @njit
+    def run(values, factor, low, high, start):  # type: ignore[no-untyped-def]
+        source = load(values, 1, vectors)
+        held = source
+        sums = filled(start, source)
+        for _ in range(3):
+            sums = multiply_add(held, factor, sums)
+        store(values, 5, clipped(sums, low, high))
+
+    width = vectors * VECTOR_BYTES // np.dtype(dtype).itemsize
+    values = np.random.default_rng(vectors).normal(size=width + 7).astype(dtype)
+    values[2] = np.nan
+    expected = values.copy()
+    expected[5 : 5 + width] = np.clip(0.25 + 1.5 * values[1 : 1 + width], -0.5, 0.75)
+    number = np.dtype(dtype).type
+    run(values, number(0.5), number(-0.5), number(0.75), number(0.25))
+    np.testing.assert_allclose(values, expected, rtol=0, atol=1e-6)

@@ -39,13 +39,25 @@ _FEW, _L1_SHARE, _NEARLY, _LONG_RUN = (
     (6, 24_576, 0.45, 12) if execute.REGISTERS >= 32 else (3, 32_768, 0.7, 32)
 )
 
+_KERNELS = {
+    "grouped": execute.run_grouped,
+    "wide": execute.run_wide,
+    "edgewise": execute.run_edgewise,
+}
+_VECTORS = {
+    "grouped": execute.GROUP_VECTORS,
+    "wide": execute.WIDE_VECTORS,
+    "edgewise": execute.EDGE_VECTORS,
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """What a compiled network does; ``str`` tells it in words.
 
     Attributes:
-        kernel: ``"grouped"`` or ``"wide"``.
+        kernel: ``"grouped"``, several targets at a time; ``"wide"``, one; ``"edgewise"``, for
+            orders that leave a target after an edge or two.
         order: Which order of edges.
         alone: What the loop for a handful of inputs runs over: ``"targets"``, whose sums it
             takes, or ``"sources"``, whose values it sends unless they are zero.
@@ -82,7 +94,7 @@ class Explanation:
         """Operations for each byte that the kernel loads, which place it on a roofline.
 
         Two for each edge and input, against the vectors of sources, the weights and the indices.
-        Sums that are left and taken up again are not counted.
+        Sums that are left and taken up again are counted for the edgewise kernel alone.
         """
         size = np.dtype(self.dtype).itemsize
         vectors = (self.stream_bytes - size * self.edges) // 4  # an index for each
@@ -111,7 +123,8 @@ class CompiledNetwork:
         self._about = about
         self._dtype = dtype
         self._slots = program.slots
-        self._tiled = program.packed(about.tile, dtype)
+        pack = program.packed_edges if about.kernel == "edgewise" else program.packed
+        self._tiled = pack(about.tile, dtype)
         self._single = single
         self._sizes = len(program.inputs), len(program.outputs)
 
@@ -155,9 +168,8 @@ class CompiledNetwork:
             self._single(flat, results, first, last)
             return
         tile = self._about.tile
-        kernel = execute.run_grouped if self._about.kernel == "grouped" else execute.run_wide
         values = _aligned(self._slots * tile, self._dtype)
-        kernel(flat, results, first, last, self._tiled, values, tile)
+        _KERNELS[self._about.kernel](flat, results, first, last, self._tiled, values, tile)
 
 
 def compile_network(
@@ -248,10 +260,11 @@ def _explain(
     threads: int,
     dtype: np.dtype[Any],
 ) -> Explanation:
-    vectors = execute.GROUP_VECTORS if program.grouped else execute.WIDE_VECTORS
-    tile = vectors * (execute.VECTOR_BYTES // dtype.itemsize)
+    kernel = "grouped" if program.grouped else "edgewise" if program.edgewise else "wide"
+    tile = _VECTORS[kernel] * (execute.VECTOR_BYTES // dtype.itemsize)
+    indices = len(program.sources) * (2 if kernel == "edgewise" else 1)
     return Explanation(
-        kernel="grouped" if program.grouped else "wide",
+        kernel=kernel,
         order=names[0],
         alone=names[1],
         tile=tile,
@@ -263,7 +276,7 @@ def _explain(
         slots=program.slots,
         vertices=graph.vertices,
         working_bytes=program.slots * tile * dtype.itemsize,
-        stream_bytes=len(program.weights) * dtype.itemsize + 4 * len(program.sources),
+        stream_bytes=len(program.weights) * dtype.itemsize + 4 * indices,
         threads=threads,
         dtype=dtype.name,
     )

@@ -6,6 +6,9 @@ sources: its tile is narrow, so that more neurons stay in the cache next to the 
 the next destination is fetched while one grows. The grouped kernel runs several destinations that
 share their sources, loads each source once for all, and is bound by the multipliers: its sums fill
 the registers that the core has.
+
+Orders that leave a target after an edge or two have no runs to speak of. The edgewise kernel adds
+each edge to the target's place in the table, and holds the source for as long as edges leave it.
 """
 
 from __future__ import annotations
@@ -13,11 +16,13 @@ from __future__ import annotations
 import numpy as np
 
 from byways.core.compiled import borrowing, compiled, entry
+from byways.sparse_inference._lanes import clipped, filled, load, multiply_add, store
 from byways.sparse_inference._transpose import SQUARE_BYTES, turn
 from byways.sparse_inference._vector import REGISTERS, VECTOR_BYTES, accumulate
 
 __all__ = [
     "CLAMP",
+    "EDGE_VECTORS",
     "GROUP_ROWS",
     "GROUP_VECTORS",
     "IDENTITY",
@@ -28,12 +33,14 @@ __all__ = [
     "VECTOR_BYTES",
     "WIDE_VECTORS",
     "activate",
+    "run_edgewise",
     "run_grouped",
     "run_wide",
 ]
 
 IDENTITY, CLAMP, PIECES, TANH, SIGMOID = range(5)
 WIDE_VECTORS, GROUP_ROWS, GROUP_VECTORS = (6, 8, 3) if REGISTERS >= 32 else (2, 2, 2)
+EDGE_VECTORS = 4 if REGISTERS >= 32 else 2
 
 
 @borrowing
@@ -149,4 +156,48 @@ def run_grouped(x, out, first, last, program, values, width):
                 )  # fmt: skip
             if runs[k, 6] > 1:
                 _finish(k, runs, places, kind, tables, values, width)
+        _store(values, out_of, outputs, constant, begin, count, out)
+
+
+@entry
+def run_edgewise(x, out, first, last, program, values, width):
+    """Do as ``run_wide``, edge by edge; ``events`` are edges that begin or finish their targets."""
+    (
+        pairs,
+        weights,
+        events,
+        begins,
+        ends,
+        bias,
+        low,
+        high,
+        kind,
+        tables,
+        inputs,
+        outputs,
+        constant,
+    ) = program
+    side = SQUARE_BYTES // values.itemsize
+    into, out_of = np.arange(side) * len(inputs), np.arange(side) * len(outputs)
+    for begin in range(first, last, width):
+        count = min(width, last - begin)
+        _load(x, into, begin, count, width, inputs, values)
+        k, event, held = 0, events[0], pairs[0]
+        source = load(values, held, EDGE_VECTORS)
+        for e in range(len(weights)):
+            if pairs[2 * e] != held:
+                held = pairs[2 * e]
+                source = load(values, held, EDGE_VECTORS)
+            target = pairs[2 * e + 1]
+            if e != event:
+                sums = load(values, target, EDGE_VECTORS)
+                store(values, target, multiply_add(source, weights[e], sums))
+                continue
+            sums = filled(bias[k], source) if begins[k] else load(values, target, EDGE_VECTORS)
+            sums = multiply_add(source, weights[e], sums)
+            store(values, target, clipped(sums, low[k], high[k]) if ends[k] else sums)
+            if ends[k] and tables[kind[k], 0] > CLAMP:
+                activate(values, np.int64(target), width, tables[kind[k]])
+            k += 1
+            event = events[k]
         _store(values, out_of, outputs, constant, begin, count, out)

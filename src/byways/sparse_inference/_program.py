@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Program", "activation_tables", "compile_grouped", "compile_runs"]
 
+# Measured: costs of a run in the wide kernel and of an event in the edgewise one, in units of what
+# an edge costs the edgewise kernel more than an edge inside a long run costs the wide one.
+_RUN, _EVENT = 4, 3
+
 
 @dataclass(frozen=True, eq=False)
 class Program:
@@ -63,17 +67,19 @@ class Program:
         length, rows = self.runs[:, 1] - self.runs[:, 0], self.runs[:, 4]
         return bool(2 * (length * rows)[rows > 1].sum() > len(self.weights))
 
+    @property
+    def edgewise(self) -> bool:
+        """Whether edges one by one are faster than runs: runs are short, and few edges events."""
+        edges, events = len(self.sources), int(self._marks().any(axis=0).sum())
+        return not self.grouped and _RUN * len(self.runs) > edges + _EVENT * events
+
     def packed(self, tile: int, dtype: np.dtype[Any]) -> tuple[NDArray[Any], ...]:
-        """Give the arrays that kernels read, slots turned into offsets of a tile's values.
+        """Give the arrays that kernels of runs read, slots turned into offsets of a tile's values.
 
         Raises:
             ValueError: If the values of a tile are more than offsets of 32 bits can tell apart.
         """
-        if self.slots * tile >= 1 << 32:
-            raise ValueError(
-                f"{self.slots:,} values are alive at a time, of {tile} inputs each; fewer than "
-                f"{(1 << 32) // tile:,} can be: give an order that finishes values earlier"
-            )
+        self._require_offsets(tile)
         return (
             self.runs,
             (self.sources * tile).astype(np.uint32),
@@ -88,6 +94,50 @@ class Program:
             np.where(self.outputs < 0, -1, self.outputs * tile),
             self.constant.astype(dtype),
         )
+
+    def packed_edges(self, tile: int, dtype: np.dtype[Any]) -> tuple[NDArray[Any], ...]:
+        """Give the arrays that the edgewise kernel reads.
+
+        Events are the edges that begin or finish their target; the last one never comes.
+
+        Raises:
+            ValueError: As ``packed``.
+        """
+        self._require_offsets(tile)
+        first, last = self.runs[:, :2].T
+        marks = self._marks()
+        events = np.flatnonzero(marks.any(axis=0))
+        run = np.searchsorted(last, events, side="right")
+        kind, targets = self.kind[run], np.repeat(self.places, last - first)
+        return (
+            (np.column_stack([self.sources, targets]).ravel() * tile).astype(np.uint32),
+            self.weights.astype(dtype),
+            np.append(events, -1),
+            marks[0, events],
+            marks[1, events],
+            self.bias[run].astype(dtype),
+            self.tables[kind, 1].astype(dtype),
+            self.tables[kind, 2].astype(dtype),
+            kind,
+            self.tables,
+            self.inputs * tile,
+            np.where(self.outputs < 0, -1, self.outputs * tile),
+            self.constant.astype(dtype),
+        )
+
+    def _marks(self) -> NDArray[np.bool_]:
+        """Tell for each edge whether its target begins and whether it ends, in runs of one."""
+        marks = np.zeros((2, len(self.sources)), dtype=np.bool_)
+        marks[0, self.runs[:, 0]] = self.runs[:, 5]
+        marks[1, self.runs[:, 1] - 1] = self.runs[:, 6]
+        return marks
+
+    def _require_offsets(self, tile: int) -> None:
+        if self.slots * tile >= 1 << 32:
+            raise ValueError(
+                f"{self.slots:,} values are alive at a time, of {tile} inputs each; fewer than "
+                f"{(1 << 32) // tile:,} can be: give an order that finishes values earlier"
+            )
 
 
 def compile_runs(graph: EdgeGraph, permutation: Ints, layout: str = "reuse") -> Program:

@@ -19,7 +19,7 @@ from numba.extending import intrinsic
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["REGISTERS", "VECTOR_BYTES", "accumulate"]
+__all__ = ["REGISTERS", "UNALIGNED", "VECTOR_BYTES", "accumulate", "broadcast"]
 
 
 def _registers() -> int:
@@ -34,7 +34,7 @@ def _registers() -> int:
 VECTOR_BYTES = 64
 REGISTERS = _registers()
 _INDEX = ir.IntType(64)
-_UNALIGNED = 4  # bytes; what vectors may rely on
+UNALIGNED = 4  # bytes; what vectors may rely on
 _BUSY = 4  # accumulators that keep the multipliers busy while each waits for its last addition
 # Places of the arguments of ``accumulate``.
 _ARRAYS = {"values": 0, "places": 1, "sources": 3, "weights": 6, "bias": 8, "low": 9, "high": 10}
@@ -113,11 +113,11 @@ def _emit(b: Any, arrays: dict[str, Any], numbers: dict[str, Any], rows: int, ve
 
     def add(edge: Any, sums: list[Any]) -> list[Any]:
         source = b.zext(element("sources", edge), _INDEX)
-        loaded = [b.load(at(source, k), align=_UNALIGNED) for k in range(vectors)]
+        loaded = [b.load(at(source, k), align=UNALIGNED) for k in range(vectors)]
         row = b.add(numbers["weight"], b.mul(b.sub(edge, first), _INDEX(rows)))
         fresh = []
         for r in range(rows):
-            factor = _broadcast(b, element("weights", row, r), vector)
+            factor = broadcast(b, element("weights", row, r), vector)
             fresh += [
                 b.call(fma, [factor, loaded[k], sums[r * vectors + k]]) for k in range(vectors)
             ]
@@ -128,10 +128,10 @@ def _emit(b: Any, arrays: dict[str, Any], numbers: dict[str, Any], rows: int, ve
 
     def biases() -> list[Any]:
         found = [element("bias", numbers["place"], r) for r in range(rows)]
-        return [x for bias in found for x in [_broadcast(b, bias, vector)] * vectors]
+        return [x for bias in found for x in [broadcast(b, bias, vector)] * vectors]
 
     def held() -> list[Any]:
-        return [b.load(at(p, k), align=_UNALIGNED) for p in places for k in range(vectors)]
+        return [b.load(at(p, k), align=UNALIGNED) for p in places for k in range(vectors)]
 
     sums = _either(b, begins, biases, held)
     edge, size = first, len(sums)
@@ -153,8 +153,7 @@ def _emit(b: Any, arrays: dict[str, Any], numbers: dict[str, Any], rows: int, ve
         values = []
         for r in range(rows):
             low, high = (
-                _broadcast(b, element(name, numbers["place"], r), vector)
-                for name in ("low", "high")
+                broadcast(b, element(name, numbers["place"], r), vector) for name in ("low", "high")
             )
             for z in sums[r * vectors : (r + 1) * vectors]:
                 z = b.select(b.fcmp_ordered("<", z, low), low, z)
@@ -164,7 +163,7 @@ def _emit(b: Any, arrays: dict[str, Any], numbers: dict[str, Any], rows: int, ve
     values = iter(_either(b, ends, clipped, lambda: sums))
     for place in places:
         for k in range(vectors):
-            b.store(next(values), at(place, k), align=_UNALIGNED)
+            b.store(next(values), at(place, k), align=UNALIGNED)
 
 
 def _either(
@@ -223,7 +222,7 @@ def _prefetch(b: Any, place: Any) -> None:
     b.call(fetch, [b.bitcast(place, byte), *map(flag, (0, 3, 1))])  # to read, to stay, data
 
 
-def _broadcast(b: Any, value: Any, vector: Any) -> Any:
+def broadcast(b: Any, value: Any, vector: Any) -> Any:
     lane = ir.IntType(32)
     empty = ir.Constant(vector, ir.Undefined)
     mask = ir.Constant(ir.VectorType(lane, vector.count), [0] * vector.count)
