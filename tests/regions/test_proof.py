@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,7 @@ from tests.oracles.counts import PUBLISHED, folded_regions, generic_regions
 from tests.oracles.plain import hidden_layers
 from tests.oracles.rational import patterns_by_vertices
 from tests.regions.nets import ACTIVATIONS, whole_numbered
+from tests.regions.proofs import altered
 
 SQUARE = Box([-1.0, -1.0], [1.0, 1.0])
 
@@ -45,10 +45,6 @@ def certified(chain: Any, domain: Any, **options: Any) -> RegionReport:
     assert check.regions == len(report) == report.layer_counts[-1]
     assert report.ambiguous == 0
     return report
-
-
-def altered(proof: Proof, **parts: Any) -> Proof:
-    return dataclasses.replace(proof, **parts)
 
 
 CLOSED = [
@@ -340,8 +336,14 @@ def test_refusals() -> None:
 def test_checker_stands_alone() -> None:
     """It imports no solver and nothing that enumerates."""
     folder = Path(byways.regions.__file__).parent
-    allowed = {"__future__", "math", "fractions", "itertools", "typing", "collections.abc", "numpy",
-               "numpy.typing", "byways.core.chain", "byways.core.activations"}  # fmt: skip
+    standard = {"__future__", "math", "fractions", "itertools", "operator", "typing"}
+    allowed = standard | {
+        "collections.abc",
+        "numpy",
+        "numpy.typing",
+        "byways.core.chain",
+        "byways.core.activations",
+    }
     tree = ast.parse((folder / "_check.py").read_text())
     imports = {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
     imports |= {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from byways.regions import (
 )
 from byways.regions._proof import ProofCheck
 from tests.oracles.maxima import nearest, winners_by_lp, winners_of_orders
+from tests.regions.proofs import altered
 
 torch = pytest.importorskip("torch")
 pools = pytest.importorskip("tests.regions.pools")
@@ -127,9 +127,9 @@ def test_damaged_proofs_are_refused() -> None:
     chain, _ = pools.random_maxout(np.random.default_rng(1), 2, [[3, 3], [4]])
     report, _ = proven(chain, (-1, 1))
     proof = report.proof()
-    open_side = replace(proof, decision=proof.decision[:-1], kept=proof.kept[:-1])
-    moved = replace(proof, points=proof.points[::-1].copy())
-    negative = replace(proof, value=-proof.value)
+    open_side = altered(proof, decision=proof.decision[:-1], kept=proof.kept[:-1])
+    moved = altered(proof, points=proof.points[::-1].copy())
+    negative = altered(proof, value=-proof.value)
     for damaged in (open_side, moved, negative):
         check = check_proof(chain, (-1, 1), damaged)
         assert not check

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from fractions import Fraction
 from typing import Any
 
@@ -11,13 +12,16 @@ import pytest
 from byways.core.chain import LayerChain
 from byways.core.domains import Box, Polytope
 from byways.networks import random_network
-from byways.regions import Slice
+from byways.regions import Slice, WholeSpace
 from byways.regions._check import OPEN, Rows
 from byways.regions._proof import domain_digest
 from tests.oracles.plain import activate, hidden_layers
 from tests.regions.nets import ACTIVATIONS
 
 CUBE = Box([-1.0] * 3, [1.0] * 3)
+LARGEST = 10**20
+SMALL = Box([-0.25] * 3, [0.25] * 3)
+CORNERS = [list(map(Fraction, corner)) for corner in itertools.product([-0.25, 0.25], repeat=3)]
 
 
 def decided(chain: Any, inputs: list[Fraction]) -> list[tuple[int, Fraction]]:
@@ -38,92 +42,157 @@ def rationals(numbers: Any) -> list[Fraction]:
     return [Fraction(x) for x in np.ravel(numbers).tolist()]
 
 
-def settled(rows: Rows, sides: list[int]) -> np.ndarray[Any, Any]:
-    """Settle all decisions in their order."""
-    here = np.array([1] * rows.given + [OPEN] * len(sides))
-    for k, side in enumerate(sides, rows.given):
-        assert rows.settle(here, k)
-        here[k] = side
-    return here
+def settled(rows: Rows, truth: list[tuple[int, Fraction]]) -> tuple[list[int], list[int]]:
+    """Give the sides of a point's cell, those of the domain's rows before them, and its rows."""
+    sides = [1] * rows.given + [side for side, _ in truth]
+    return sides, rows.on(sides, rows.functions)
 
 
-def rows_at(rows: Rows, point: list[Fraction]) -> list[Fraction]:
-    """Evaluate what was settled, without the scales of rows and point."""
-    coordinates = rows.entry @ np.array([*point, Fraction(1)], dtype=object)
-    found = (rows.here @ coordinates) / np.array(rows.scale * Fraction(1))
-    return list(found / coordinates[-1])
+def coefficients(rows: Rows, row: int) -> list[int]:
+    found: list[int] = (rows._limbs(row).astype(object) @ rows.powers).tolist()
+    return found
+
+
+def rows_at(rows: Rows, here: list[int], point: list[Fraction]) -> list[Fraction]:
+    """Evaluate rows, as functions of the box's shares, times some number."""
+    if rows.bounded:
+        ends = zip(rationals(rows.lower), point, rationals(rows.upper), strict=True)
+        point = [(x - low) / (high - low) for low, x, high in ends]
+    return [
+        sum(c * x for c, x in zip(coefficients(rows, row), [*point, 1], strict=True))
+        for row in here
+    ]
+
+
+def proportional(found: list[Any], truth: list[Fraction]) -> bool:
+    """Tell whether numbers differ by one positive factor."""
+    factor = next(Fraction(a) / b for a, b in zip(found, truth, strict=True) if b)
+    return factor > 0 and found == [factor * b for b in truth]
 
 
 @pytest.mark.parametrize("widths", [(3, 4, 3, 1), (3, 2, 4, 1)])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_rows_are_distances_from_the_breakpoints(activation: Any, widths: tuple[int, ...]) -> None:
-    """With fewer units than inputs rows are functions of the first layer's pre-activations."""
     chain = random_network(widths, rng=5, activation=activation)
-    rows, rng = Rows(chain, CUBE), np.random.default_rng(0)
+    rows, rng = Rows(chain, CUBE, LARGEST), np.random.default_rng(0)
     for numbers in rng.uniform(-1.0, 1.0, size=(5, 3)):
-        truth = decided(chain, rationals(numbers))
-        settled(rows, [side for side, _ in truth])
-        assert rows_at(rows, rationals(numbers)) == [size for _, size in truth]
-
-
-def test_a_decision_waits_for_those_that_it_depends_on() -> None:
-    rows = Rows(random_network((3, 4, 3, 1), rng=5), CUBE)
-    sides = np.full(7, OPEN)
-    assert not rows.settle(sides, 4)
-    sides[:4] = 0
-    assert rows.settle(sides, 4)
-    assert not rows.settle(sides, 0)
+        point = rationals(numbers)
+        truth = decided(chain, point)
+        sides, here = settled(rows, truth)
+        sizes = [size for _, size in truth]
+        assert proportional(rows_at(rows, here, point), sizes)
+        near, there = (rows.on(sides, image) for image in rows._images(numbers))
+        assert proportional(there, sizes)
+        # The first point is another one, but not by much.
+        assert not proportional(near, sizes)
+        np.testing.assert_allclose(near[0] / near[-1], float(sizes[0] / sizes[-1]), rtol=1e-3)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_the_highest_value_of_a_row_is_at_a_corner(activation: Any) -> None:
-    chain = random_network((3, 2, 3, 1), rng=7, activation=activation)
-    rows, rng = Rows(chain, CUBE), np.random.default_rng(1)
-    truth = decided(chain, rationals(rng.uniform(-1.0, 1.0, 3)))
-    settled(rows, [side for side, _ in truth])
-    corners = [
-        rows_at(rows, rationals(x)) for x in np.array(np.meshgrid(*[[-1, 1]] * 3)).reshape(3, -1).T
-    ]
-    scale = rows.entry[-1, -1] * rows.one
-    for k, row in enumerate(rows.here):
-        assert Fraction(rows._highest(row), scale * rows.scale[k]) == max(c[k] for c in corners)
+def test_the_point_close_by_is_a_point_of_the_domain(activation: Any) -> None:
+    """Its shares are multiples of a power of two, and an end of the box is met exactly."""
+    chain = random_network((3, 4, 3, 1), rng=5, activation=activation)
+    box = Box([-0.3, 1e-3, 2.0], [0.1, 7.0, 2.0])
+    rows = Rows(chain, box, LARGEST)
+    for corner in itertools.product(*zip(box.lower, box.upper, strict=True)):
+        truth = decided(chain, rationals(corner))
+        sides = [side for side, _ in truth]
+        for image in rows._images(np.array(corner)):
+            assert proportional(rows.on(sides, image), [size for _, size in truth])
+    for outside in ([-0.31, 1.0, 2.0], [0.0, 7.1, 2.0], [0.0, 1.0, np.nan]):
+        assert not list(rows._images(np.array(outside)))
+
+
+def test_a_layer_waits_for_the_one_before() -> None:
+    rows = Rows(random_network((3, 4, 3, 1), rng=5), CUBE, LARGEST)
+    sides = [0, 1, OPEN, 1, *[OPEN] * 3]
+    assert len(rows.on(sides, rows.functions)) == 4
+    sides[2] = 0
+    assert len(rows.on(sides, rows.functions)) == 7
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("widths", [(3, 4, 3, 1), (3, 2, 3, 1)])
+def test_a_side_is_empty_by_its_largest_value_at_a_corner(
+    activation: Any, widths: tuple[int, ...]
+) -> None:
+    """Weights may add up to the largest that was announced."""
+    chain = random_network(widths, rng=7, activation=activation)
+    rows, rng = Rows(chain, SMALL, LARGEST), np.random.default_rng(1)
+    seen = set()
+    for numbers in rng.uniform(-0.25, 0.25, size=(30, 3)):
+        sides, here = settled(rows, decided(chain, rationals(numbers)))
+        at = np.array([rows_at(rows, here, corner) for corner in CORNERS])
+        k, j = rng.choice(len(sides), 2, replace=False).tolist()
+        sides[k] = 1 - sides[k]
+        for weights in ({k: LARGEST}, {k: LARGEST - 1, j: 1}, {k: LARGEST // 2, j: LARGEST // 2}):
+            signed = [(2 * sides[i] - 1) * w * at[:, i] for i, w in weights.items()]
+            top = max(sum(signed))
+            assert top != 0
+            assert rows.empty(sides, here, list(weights.items())) == (top < 0)
+            seen.add(top < 0)
+    assert seen == {True, False}
+
+
+def test_where_the_largest_value_is_zero() -> None:
+    """Unit 0 touches the box, unit 1 is zero, and unit 2 falls below zero."""
+    pairs = [([[1.0], [0.0], [-1.0]], [-1.0, 0.0, -3.0]), ([[1.0] * 3], [0.0])]
+    rows = Rows(LayerChain.from_arrays(pairs), Box([-1.0], [1.0]), LARGEST)
+    here = rows.on([OPEN] * 3, rows.functions)
+    assert [row == 0 for row in here] == [False, True, False]
+    for k, side, empty in [(0, 1, True), (0, 0, False), (1, 1, True), (1, 0, False), (2, 1, True)]:
+        sides = [OPEN] * 3
+        sides[k] = side
+        assert rows.empty(sides, here, [(k, 1)]) == empty
+        assert not rows.empty(sides, here, [(k, 0)])
+        assert not rows.empty(sides, here, [])
+        assert not rows.empty(sides, here, [(k, -1)])
+        assert not rows.empty(sides, here, [(k, 1), (1 - min(k, 1), 1)])
+        assert not rows.empty(sides, here, [(k - 3, 1)])
+
+
+def test_in_the_whole_space_slopes_have_to_cancel() -> None:
+    pairs = [([[0.1], [0.3]], [0.0, 1.0]), ([[1.0, 1.0]], [0.0])]
+    rows = Rows(LayerChain.from_arrays(pairs), WholeSpace(1), LARGEST)
+    sides = [1, 0]  # x > 0 and x <= -1 / 0.3
+    here = rows.on(sides, rows.functions)
+    exact = Fraction(0.3) / Fraction(0.1)
+    assert rows.empty(sides, here, [(0, exact.numerator), (1, exact.denominator)])
+    assert not rows.empty(sides, here, [(0, 3), (1, 1)])
 
 
 def test_rows_of_a_polytope_come_first() -> None:
     chain = random_network((3, 2, 1), rng=7)
     half = Polytope([[1.0, 2.0, -1.0]], [0.3], CUBE)
-    rows, point = Rows(chain, half), [Fraction(1, 3), Fraction(-1, 7), Fraction(1, 2)]
+    rows, point = Rows(chain, half, LARGEST), [Fraction(1, 3), Fraction(-1, 7), Fraction(1, 2)]
     truth = decided(chain, point)
-    settled(rows, [side for side, _ in truth])
     first = Fraction(0.3) - point[0] - 2 * point[1] + point[2]
-    assert rows_at(rows, point) == [first, *(size for _, size in truth)]
+    found = rows_at(rows, settled(rows, truth)[1], point)
+    assert proportional(found, [first, *(size for _, size in truth)])
 
 
 def test_a_slice_is_read_as_a_layer() -> None:
     chain = random_network((3, 4, 1), rng=2)
     origin, directions = [0.0, 0.1, 0.25], [[1.0, 0.0, 0.5], [0.0, 1.0, -2.0]]
-    rows = Rows(chain, Slice(origin, directions, extent=1.0))
+    rows = Rows(chain, Slice(origin, directions, extent=1.0), LARGEST)
     place = [Fraction(3, 8), Fraction(-1, 7)]
     inputs = [
         Fraction(o) + Fraction(a) * place[0] + Fraction(b) * place[1]
         for o, a, b in zip(origin, *directions, strict=True)
     ]
     truth = decided(chain, inputs)
-    settled(rows, [side for side, _ in truth])
-    assert rows_at(rows, place) == [size for _, size in truth]
+    found = rows_at(rows, settled(rows, truth)[1], place)
+    assert proportional(found, [size for _, size in truth])
 
 
 def test_units_are_numbered_and_bends_exact() -> None:
     """A tenth is no binary number, and 1e-300 no small one."""
     chain = LayerChain.from_arrays([([[0.1], [1e-300]], [0.3, 1.0]), ([[1.0, 1.0]], [0.0])])
-    rows = Rows(chain, Box([-1.0], [1.0]))
-    settled(rows, [1, 0])
-    point = [Fraction(1, 3)]
-    assert rows_at(rows, point) == [
-        Fraction(0.1) / 3 + Fraction(0.3),
-        Fraction(1e-300) / 3 + 1,
-    ]
-    assert rows.unit.tolist() == [0, 1]
+    rows = Rows(chain, Box([-1.0], [1.0]), LARGEST)
+    found = rows_at(rows, rows.on([1, 0], rows.functions), [Fraction(1, 3)])
+    truth = [Fraction(0.1) / 3 + Fraction(0.3), Fraction(1e-300) / 3 + 1]
+    assert proportional(found, truth)
+    assert rows.unit == [0, 1]
 
 
 def test_every_number_of_a_domain_counts() -> None:

@@ -6,7 +6,6 @@ falls with every single multiplier.
 
 from __future__ import annotations
 
-import dataclasses
 from fractions import Fraction
 from typing import Any
 
@@ -23,6 +22,7 @@ from byways.regions._proof import Proof
 from tests.oracles.counts import PUBLISHED, generic_regions
 from tests.oracles.plain import hidden_layers
 from tests.oracles.rational import patterns_by_vertices
+from tests.regions.proofs import altered
 
 PLANE = WholeSpace(2)
 
@@ -44,9 +44,7 @@ def changed(proof: Proof, side: int, to: Any) -> Proof:
     given = [Fraction(exact.get(i, value)) for i, value in enumerate(proof.value.tolist())]
     exact |= {i: str(x) for i, x in enumerate(to(given[first:end]), first)}
     at = sorted(exact)
-    return dataclasses.replace(
-        proof, value_at=np.array(at), value_exact=np.array([exact[i] for i in at])
-    )
+    return altered(proof, value_at=np.array(at), value_exact=np.array([exact[i] for i in at]))
 
 
 @pytest.mark.parametrize(("n", "dim"), [(1, 1), (6, 1), (7, 2), (2, 3), (7, 3), (6, 4)])
@@ -145,7 +143,7 @@ def test_sign_vector_removed(case: tuple[LayerChain, RegionReport]) -> None:
     side, leaf = int((proof.kept[:node] >= 0).sum()), int((proof.decision[:node] < 0).sum())
     kept = np.delete(proof.kept, node + 1)
     kept[node] = 1
-    shorter = dataclasses.replace(
+    shorter = altered(
         proof,
         decision=np.delete(proof.decision, node + 1),
         kept=kept,
@@ -166,7 +164,7 @@ def test_boundary_only_vector_added() -> None:
     leaf = int((proof.decision[:node] < 0).sum()) + (proof.kept[node] == 0)
     kept = proof.kept.copy()
     kept[node] = -1
-    longer = dataclasses.replace(
+    longer = altered(
         proof,
         decision=np.insert(proof.decision, node + 1, -1),
         kept=np.insert(kept, node + 1, -1),
@@ -181,12 +179,12 @@ def test_boundary_only_vector_added() -> None:
 def test_altered_witness(case: tuple[LayerChain, RegionReport]) -> None:
     chain, report = case
     proof = report.proof()
-    swapped = dataclasses.replace(proof, points=np.roll(proof.points, 1, axis=0))
+    swapped = altered(proof, points=np.roll(proof.points, 1, axis=0))
     assert "witness" in check_proof(chain, PLANE, swapped).reason
     for nowhere in (np.nan, np.inf):
         points = proof.points.copy()
         points[0, 0] = nowhere
-        assert not check_proof(chain, PLANE, dataclasses.replace(proof, points=points))
+        assert not check_proof(chain, PLANE, altered(proof, points=points))
 
 
 def test_another_network_or_domain(case: tuple[LayerChain, RegionReport]) -> None:
@@ -194,12 +192,12 @@ def test_another_network_or_domain(case: tuple[LayerChain, RegionReport]) -> Non
     proof, box = report.proof(), Box([-1.0, -1.0], [1.0, 1.0])
     other = random_network((2, 4, 3, 1), rng=2)
     assert "another network" in check_proof(other, PLANE, proof).reason
-    assert not check_proof(other, PLANE, dataclasses.replace(proof, network=other.digest()))
+    assert not check_proof(other, PLANE, altered(proof, network=other.digest()))
     assert "another domain" in check_proof(chain, box, proof).reason
     # The proof of a box does not hold beyond it, whatever the digest says.
     inner = certified(chain, box).proof()
     assert "another domain" in check_proof(chain, PLANE, inner).reason
-    forged = dataclasses.replace(inner, domain=proof.domain)
+    forged = altered(inner, domain=proof.domain)
     assert "multipliers" in check_proof(chain, PLANE, forged).reason
 
 

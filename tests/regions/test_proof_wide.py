@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from fractions import Fraction
 from typing import Any
@@ -16,12 +15,12 @@ from byways.core.domains import Box
 from byways.networks import random_network
 from byways.regions import RegionReport, check_proof, enumerate_regions
 from byways.regions._problem import Problem
-from byways.regions._proof import Proof
 from byways.regions._rows import Rules
 from byways.regions._split_tree import split_tree
 from byways.regions._verify import verify
 from tests.oracles.plain import hidden_layers
 from tests.oracles.rational import patterns_by_vertices
+from tests.regions.proofs import altered
 
 SQUARE = Box([-1.0, -1.0], [1.0, 1.0])
 
@@ -47,10 +46,6 @@ CASES = {"wide": (wide(), Box(np.zeros(60), np.ones(60))), "mixed": (mixed(), SQ
 def case(request: pytest.FixtureRequest) -> tuple[LayerChain, Box, RegionReport]:
     chain, box = CASES[request.param]
     return chain, box, enumerate_regions(chain, box, exact="certified")
-
-
-def altered(proof: Proof, **parts: Any) -> Proof:
-    return dataclasses.replace(proof, **parts)
 
 
 def test_accepted_and_equal_to_the_published_algorithm(

@@ -463,7 +463,7 @@ class RegionReport(Report):
             raise ValueError(
                 'this report has no proof; make it with exact="certified", and let it finish'
             )
-        return self.certificate
+        return self.certificate if self.certificate.seal else self.certificate.sealed()
 
     def digest(self) -> str:
         """Give the SHA-256 of everything but the time it took."""
@@ -479,7 +479,7 @@ class RegionReport(Report):
         arrays = {f"question.{name}": array for name, array in self.question.state().items()}
         summary = self._summary() | {"seconds": self.seconds}
         if self.certificate is not None:
-            parts = self.certificate.arrays()
+            parts = self.proof().arrays()
             arrays |= {f"proof.{name}": array for name, array in parts.items()}
         arrays |= {"words": self.words, "points": self.points, "format": np.array(_FORMAT)}
         write_npz(path, arrays | {"summary": np.array(json.dumps(summary, sort_keys=True))})
