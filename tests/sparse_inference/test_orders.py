@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from byways.sparse_inference import (
     random_sparse,
     simulate,
 )
+from byways.sparse_inference._ego import ego, ego_bytes
 from byways.sparse_inference._finders import METHODS
 from byways.sparse_inference._simple_orders import (
     even_destinations,
@@ -172,11 +174,26 @@ def test_ego_is_the_order_of_the_slow_one(window: int) -> None:
     rng = np.random.default_rng(window)
     graphs = [random_graph(rng, n, density) for n in (10, 14, 18) for density in (0.2, 0.5, 0.9)]
     graphs += [random_sparse([7, 9, 6, 5], d, rng=rng) for d in (0.2, 0.5, 1.0)]
+    graphs += [random_sparse([12, 14, 12], 0.8, rng=rng)]  # long lists, cut from both sides
     graphs += [radix_net(16, 3, base=4), compact_growth(4, 20, 2, rng=rng), complete(6, 7)]
     for graph in graphs:
         edges = list(zip(graph.sources.tolist(), graph.targets.tolist(), strict=True))
         found = order_edges(graph, "ego", window=window).permutation.tolist()
         assert found == oracle.ego(edges, window)
+
+
+@pytest.mark.parametrize("window", [3, 5000])
+def test_ego_takes_the_memory_it_says(window: int) -> None:
+    graph = random_sparse([64] * 4, 0.5, rng=5)
+    ego(graph, window)  # compiles, and lets the graph count its degrees
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    ego(graph, window)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    said = ego_bytes(graph.edges, graph.vertices, window)
+    assert said <= most - before < said + 10_000  # names, headers of arrays
+    assert ego_bytes(120 * 32 * 1024, 121 * 1024, 100) < 24 * 120 * 32 * 1024
 
 
 def test_ego_finds_layer_fusion_on_a_local_network() -> None:
