@@ -4,6 +4,7 @@ import itertools
 import re
 import tracemalloc
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -194,6 +195,12 @@ def test_ego_takes_the_memory_it_says(window: int) -> None:
     said = ego_bytes(graph.edges, graph.vertices, window)
     assert said <= most - before < said + 10_000  # names, headers of arrays
     assert ego_bytes(120 * 32 * 1024, 121 * 1024, 100) < 24 * 120 * 32 * 1024
+    assert ego_bytes(7, 7, 0) == ego_bytes(7, 0, 0) + ego_bytes(0, 7, 0)
+
+
+def test_more_edges_than_ego_can_number() -> None:
+    with pytest.raises(ValueError, match=r"4,294,967,296 edges.*fewer than 4,294,967,296.*method"):
+        ego(SimpleNamespace(edges=1 << 32), 100)  # type: ignore[arg-type]
 
 
 def test_ego_finds_layer_fusion_on_a_local_network() -> None:

@@ -83,7 +83,15 @@ def ego(graph: EdgeGraph, window: int) -> Ints:
         The edge-order report (EGO, EON), 2023, Algorithm 3, completed: its first key is kept up to
         date, edges that leave the window lower the scores they had raised. Ties are first in,
         first out: an edge goes to the back when its source's or its target's term changes.
+
+    Raises:
+        ValueError: If the graph has 2**32 edges or more.
     """
+    if graph.edges >= 1 << 32:
+        raise ValueError(
+            f"the graph has {graph.edges:,} edges; EGO numbers them in 32 bits, so give fewer than "
+            f"{1 << 32:,}, or use another method"
+        )
     parts: dict[str, Any] = {name: np.empty(graph.edges, t) for name, t in _PER_EDGE.items()}
     parts |= {name: np.empty(graph.vertices, t) for name, t in _PER_VERTEX.items()}
     state = _State(**parts, recent=np.empty((window, 2), np.uint32))
@@ -100,8 +108,8 @@ def ego_bytes(edges: int, vertices: int, window: int) -> int:
         >>> round(ego_bytes(3_932_160, 123_904, 100) / 3_932_160)  # RadiX, 120 layers
         23
     """
-    sizes = {edges: _PER_EDGE.values(), vertices: _PER_VERTEX.values()}
-    arrays = sum(n * np.dtype(kind).itemsize for n, kinds in sizes.items() for kind in kinds)
+    sizes = (edges, _PER_EDGE), (vertices, _PER_VERTEX)
+    arrays = sum(n * np.dtype(kind).itemsize for n, kinds in sizes for kind in kinds.values())
     return arrays + window * 2 * np.dtype(np.uint32).itemsize
 
 
