@@ -225,7 +225,7 @@ def aim(space, tree, slot, level, most):
     step = min(0.4 * limit, most / max(longest, 1e-300))
     target = tree.target
     for i in range(space.rank):
-        target[i] = 0.05 * min(step * longest, 1.0) * space.lower[i] if tree.negative[i] else 0.0
+        target[i] = 0.01 * min(step * longest, 1.0) * space.lower[i] if tree.negative[i] else 0.0
     for c in range(d):
         label = nonbasic[slot, c]
         if label < k:
@@ -323,6 +323,9 @@ def begin(space, tree):
     assign(u, starts.u[best])
     assign(tree.s, starts.s[best])
     assign(tree.z, starts.z[best])
+    assign(tree.curvature.inside_words, starts.inside[best])
+    for i in range(u.size):
+        assign(tree.curvature.total[i], starts.total[best, i])
 
 
 @borrowing
@@ -335,6 +338,9 @@ def keep(tree, slot, cost):
     assign(starts.s[at], tree.s)
     assign(starts.z[at], tree.z)
     starts.cost[at] = cost
+    assign(starts.inside[at], tree.curvature.inside_words)
+    for i in range(tree.u.size):
+        assign(starts.total[at, i], tree.curvature.total[i])
     tree.cursor[STARTS] += 1
 
 

@@ -266,16 +266,17 @@ def weigh(centre, u, t, s, delta):
 
 @borrowing
 def climb(W, centre, t, negative, u, du, s, ds, delta, z):
-    """Go along ``du`` to where the dual value is largest; as ``evaluate``.
+    """Go along ``du`` to where the dual value is largest; as ``evaluate``, of which it needs ``z``.
 
     A pull on a negative row that ends on the way stays at zero, and the way goes on without it. If
     the value does not rise, all stays as it is and -inf is returned. ``s`` is carried along; ask
     ``evaluate`` before it serves as a proof.
     """
     multiply(W, du, ds)
-    rise = 0.0
+    rise, slope = 0.0, 0.0
     for i in range(u.size):
         rise += du[i] * (t[i] - centre[i])
+        slope += du[i] * (t[i] - z[i])
     moved = False
     for _ in range(u.size):
         most, row = _FARTHEST, -1
@@ -284,7 +285,7 @@ def climb(W, centre, t, negative, u, du, s, ds, delta, z):
                 most, row = -u[i] / du[i], i
         step = 0.0
         if most > 0.0:
-            step = peak(s, ds, rise, most)
+            step = peak(s, ds, rise, slope, most)
         if step > 0.0:
             moved = True
             for i in range(u.size):
@@ -298,20 +299,21 @@ def climb(W, centre, t, negative, u, du, s, ds, delta, z):
             ds[j] -= du[row] * W[row, j]
         rise -= du[row] * (t[row] - centre[row])
         du[row] = 0.0
+        slope = rise - along(s, ds, 0.0)[0]
     if not moved:
         return -np.inf, 0.0, 0.0
     return settle(W, centre, u, t, s, delta, z)
 
 
 @borrowing
-def peak(s, ds, rise, most):
+def peak(s, ds, rise, first, most):
     """Give the step up to ``most`` at which ``step rise - sum H(s + step ds)`` is largest.
+
+    ``first`` is its slope at 0.
 
     Newton's method on its slope, which falls piecewise linearly, within the steps between which
     the slope is known to change its sign. The result is 0 where the value does not rise.
     """
-    total, bend = along(s, ds, 0.0)
-    first = rise - total
     if not 0.0 < first < _FAR:  # nor if it is NaN
         return 0.0
     low, high, step = 0.0, 2.0 * most, min(1.0, most)

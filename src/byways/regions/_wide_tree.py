@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
     Ints = NDArray[np.int64]
+    Words = NDArray[np.uint64]
 
 __all__ = ["WideTree", "plant"]
 
@@ -56,12 +57,14 @@ class Program(NamedTuple):
 
 
 class Starts(NamedTuple):
-    """The latest answers of the oracle in the root's cell: ``u``, ``s``, ``z``, the sum of H."""
+    """The latest answers of the oracle in the root's cell, and its curvature there."""
 
     u: Array
     s: Array
     z: Array
-    cost: Array
+    cost: Array  # the sums of H
+    total: Array
+    inside: Words
 
 
 class WideTree(NamedTuple):
@@ -183,6 +186,8 @@ def _workspace(w: int, n: int, r: int, room: int) -> dict[str, Any]:
             s=np.zeros((MOST_STARTS, n)),
             z=np.zeros((MOST_STARTS, w)),
             cost=np.zeros(MOST_STARTS),
+            total=np.zeros((MOST_STARTS, w, w)),
+            inside=np.zeros((MOST_STARTS, n // 8), dtype=np.uint64),
         ),
         "system": np.zeros((r + 1, 2 * r + 2)),
         "place": np.zeros(n + 2 * w, dtype=np.int64),
