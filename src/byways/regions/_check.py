@@ -72,11 +72,11 @@ def check(chain: LayerChain, domain: Any, proof: Any) -> NDArray[np.uint8]:
         both = [([*sides[:k], side, *sides[k + 1 :]], here) for side in (0, 1)]
         if kept == SPLIT:
             waiting += reversed(both)
-            continue
-        if not rows.empty(both[1 - kept][0], here, multipliers[refused]):
+        elif rows.empty(both[1 - kept][0], here, multipliers[refused]):
+            waiting.append(both[kept])
+            refused += 1
+        else:
             raise RefusedError(f"refused side {refused}: its multipliers do not prove it empty")
-        refused += 1
-        waiting.append(both[kept])
     if waiting:
         raise RefusedError("the tree ends with open sides: sign vectors are missing")
     if proof.points.shape != (len(leaves), domain.dim) or len(multipliers) != refused:
@@ -150,27 +150,22 @@ class Rows:
 
     def empty(self, sides: list[int], here: list[int], multipliers: Multipliers) -> bool:
         """Tell whether a combination of rows proves that a cell is empty."""
-        if any(k < 0 or sides[k] == OPEN or weight < 0 for k, weight in multipliers):
+        if any(k < 0 or sides[k] == OPEN or v < 0 for k, v in multipliers):
             return False
-        limbs = self._limbs(
-            sum((weight if sides[k] else -weight) * here[k] for k, weight in multipliers)
-        )
+        limbs = self._limbs(sum((v if sides[k] else -v) * here[k] for k, v in multipliers))
         if not self.bounded and limbs[:-1].any():
             return False
-        above = limbs[:, -1] >= 0
-        above[-1] = True
+        above = np.append(limbs[:-1, -1] >= 0, True)  # which slopes, and the constant
         top = (above @ limbs).astype(object) @ self.powers
         return top < 0 or (top == 0 and any(v and (sides[k] or here[k]) for k, v in multipliers))
 
     def inside(self, sides: list[int], here: list[int], witness: Any) -> bool:
         """Tell whether a point, or one close to it, is in the domain and in a cell."""
-        return any(
-            all(
-                value > 0 if side else value < 0 or value == row == 0
-                for side, row, value in zip(sides, here, self.on(sides, image), strict=True)
-            )
-            for image in self._images(witness)
-        )
+        for image in self._images(witness):
+            values = zip(sides, here, self.on(sides, image), strict=True)
+            if all(v > 0 if side else v < 0 or v == row == 0 for side, row, v in values):
+                return True
+        return False
 
     def _images(self, witness: Any) -> Iterator[list[int]]:
         """Give the first rows at a point of the domain that is close to a witness, then there."""
