@@ -111,12 +111,59 @@ def test_the_challenge_construction() -> None:
             paths = paths @ found
         elif k == 6:  # the second group: rows permuted, the same way in all its layers
             permuted = [int(np.flatnonzero((plain == row).all(axis=1))[0]) for row in found]
-            assert sorted(set(permuted)) == list(range(64))
+            assert np.bincount(permuted).tolist() == [16] * 64
         if k >= 6:
             assert (found == plain[permuted]).all()
     assert (paths == 16**5).all()  # 64 * 16^6 paths from each input, to 1024 neurons
     assert set(graph.bias[1024:].tolist()) == {-0.3}
     assert graph.activations[graph.activation[-1]] == clamp(0.0, 32.0)
+
+
+# Sources of the first neuron in layers 2 and 7 of the challenge's n1024 files, from 1 on; read from
+# the copies in GraphBLAS/LAGraph, data/dnn_data/n1024-l2.mtx and n1024-l7.mtx.
+OFFICIAL_2 = [k + 64 * copy for copy in range(16) for k in (1, 3)]
+OFFICIAL_7 = [
+    91, 141, 146, 148, 156, 178, 187, 191, 237, 246, 287, 347, 366, 452, 487, 538,
+    574, 603, 609, 647, 649, 663, 706, 755, 791, 812, 833, 842, 862, 910, 930, 1017,
+]  # fmt: skip
+
+
+def test_neurons_are_permuted_one_by_one_as_in_the_official_files() -> None:
+    layers = matrices(radix_net(1024, 7), 1024)
+    assert (np.flatnonzero(layers[1][:, 0]) + 1).tolist() == OFFICIAL_2
+    official = {(k - 1) % 64 for k in OFFICIAL_7}
+    drawn = set((np.flatnonzero(layers[6][:, 0]) % 64).tolist())
+    assert min(len(official), len(drawn)) > 16  # two, if whole classes changed places
+    assert (layers[6][:, 0] == layers[6][:, 64]).all()
+
+
+# As entrants of the challenge number the neurons of its files, v // base + 16 * (v % base), the
+# first layers read two blocks of 16 neurons, 16 * 2^k numbers apart, for a block of 16 targets
+# (CGCL-codes/Graphchallenge21, multi_gpu.cpp and multi_gpu_big.cu).
+@pytest.mark.parametrize(
+    ("neurons", "base", "group", "bias", "layers"),
+    [
+        (1024, 64, 6, -0.3, 7),
+        (4096, 256, 8, -0.35, 9),
+        (16384, 1024, 10, -0.4, 2),
+        (65536, 4096, 12, -0.45, 1),
+    ],
+)
+def test_the_larger_networks_have_the_blocks_that_entrants_found(
+    neurons: int, base: int, group: int, bias: float, layers: int
+) -> None:
+    graph = radix_net(neurons, layers)
+    assert set(graph.bias[neurons:].tolist()) == {bias}
+    for k in range(layers):
+        mine = graph.level[graph.targets] == k + 1
+        from_, to = (x[mine] % neurons for x in (graph.sources, graph.targets))
+        numbered = [(v // base + 16 * (v % base)) // 16 for v in (from_, to)]
+        apart = np.bincount((numbered[0] - numbered[1]) % base, minlength=base)
+        if k < group:
+            assert np.flatnonzero(apart).tolist() == [0, 1 << k]
+            assert apart[0] == apart[1 << k] == 16 * neurons
+        else:
+            assert (apart > 0).sum() > base // 2
 
 
 def test_generators_are_seeded() -> None:

@@ -76,7 +76,7 @@ def radix_net(
     for layer in range(layers):
         k = layer % group
         if layer and k == 0:
-            permuted = generator.permutation(width)[place % width]
+            permuted = generator.permutation(neurons) % width
         ends = np.stack([permuted, (permuted - (1 << k)) % width], axis=1)
         reached = ends[:, :, None] + width * np.arange(copies)
         targets[layer] = reached.reshape(neurons, -1) + (layer + 1) * neurons
