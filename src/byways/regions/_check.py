@@ -122,6 +122,7 @@ class Rows:
         functions, self.bounded = self.first.copy(), hasattr(box, "lower")
         if self.bounded:
             self.lower, self.upper = box.lower, box.upper
+            self.half = np.maximum(box.upper / 2 - box.lower / 2, np.finfo(float).tiny)
             ends, one = integers([*box.lower, *box.upper])
             low, high = np.array(ends, dtype=object).reshape(2, -1)
             functions[:, :-1] *= high - low
@@ -172,8 +173,7 @@ class Rows:
         if self.bounded:
             if not ((self.lower <= witness) & (witness <= self.upper)).all():
                 return
-            width = np.maximum(self.upper / 2 - self.lower / 2, np.finfo(float).tiny)
-            share = (witness.astype(np.float64) / 2 - self.lower / 2) / width
+            share = (witness.astype(np.float64) / 2 - self.lower / 2) / self.half
             grid = 2.0 ** (52 - LIMB - len(self.limbs).bit_length())  # sums are below 2 ** 53
             y = np.append(np.rint(share.clip(0, 1) * grid), grid)
             limbs = (y @ self.limbs).reshape(-1, self.powers.size).astype(np.int64)
