@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import re
 import tracemalloc
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -98,24 +99,47 @@ def test_random_is_seeded_and_differs_by_seed() -> None:
     assert (first != other).any()
 
 
+def targets_in_turn(
+    graph: EdgeGraph, level: int, block: Sequence[int]
+) -> list[list[tuple[int, int]]]:
+    """Give the edges from a block of sources, target by target."""
+    edges = set(zip(graph.sources.tolist(), graph.targets.tolist(), strict=True))
+    mine = np.flatnonzero(graph.level == level).tolist()
+    return [[(u, v) for u in block if (u, v) in edges] for v in mine]
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("size", [1, 5, 1000])
-def test_blocks_of_sources_with_few_edges_first(name: str, size: int) -> None:
-    graph = NETWORKS[name]
-    edges = list(zip(graph.sources.tolist(), graph.targets.tolist(), strict=True))
-    plain, even = [], []
+def test_blocks_of_sources(name: str, size: int) -> None:
+    graph, expected = NETWORKS[name], []
     for level in range(1, graph.levels + 1):
-        here = [(u, v) for u, v in edges if graph.level[v] == level]
-        heads = sorted({u for u, _ in here})
+        heads = np.unique(graph.sources[graph.level[graph.targets] == level]).tolist()
         for begin in range(0, len(heads), size):
-            block = heads[begin : begin + size]
-            runs = [
-                [(u, w) for u, w in here if w == v and u in block] for v in range(graph.vertices)
-            ]
-            plain += itertools.chain(*runs)
-            even += itertools.chain(*sorted(runs, key=len))
-    assert [edges[e] for e in source_blocked(graph, size)] == plain
-    assert [edges[e] for e in even_source_blocked(graph, size)] == even
+            runs = targets_in_turn(graph, level, heads[begin : begin + size])
+            expected += list(itertools.chain(*runs))
+    found = source_blocked(graph, size)
+    assert list(zip(graph.sources[found], graph.targets[found], strict=True)) == expected
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("size", [1, 5, 1000])
+def test_even_blocks_of_sources_as_they_were_reached_with_few_edges_first(
+    name: str, size: int
+) -> None:
+    graph = NETWORKS[name]
+    expected: list[tuple[int, int]] = []
+    for level in range(1, graph.levels + 1):
+        heads = np.unique(graph.sources[graph.level[graph.targets] == level]).tolist()
+        reached = [v for _, v in expected]
+        heads.sort(key=lambda u: reached.index(u) if u in reached else u - graph.vertices)
+        count = -(-len(heads) // size)
+        cuts = [-(-k * len(heads) // count) for k in range(count + 1)]
+        for begin, end in itertools.pairwise(cuts):
+            runs = targets_in_turn(graph, level, heads[begin:end])
+            expected += itertools.chain(*sorted(runs, key=len))
+    found = even_source_blocked(graph, size)
+    EdgeOrder(found).require_valid(graph)
+    assert list(zip(graph.sources[found], graph.targets[found], strict=True)) == expected
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -32,12 +32,11 @@ __all__ = ["CompiledNetwork", "compile_network"]
 
 # Measured on either kind of core, with and without 32 registers of 64 bytes:
 # FEW: inputs up to which one after the other is faster than a tile with empty places.
-# L1_SHARE: bytes of a block of sources, which shall stay in the first-level cache.
 # NEARLY: share of edges from which filling up with zeros is faster.
 # LONG_RUN: edges a block's run must have on average to pay for loading its sums again.
-_FEW, _L1_SHARE, _NEARLY, _LONG_RUN = (
-    (6, 24_576, 0.45, 12) if execute.REGISTERS >= 32 else (3, 32_768, 0.7, 32)
-)
+# L1_SHARE: bytes of a block of sources, which shall stay in the first-level cache.
+_FEW, _NEARLY, _LONG_RUN = (6, 0.45, 12) if execute.REGISTERS >= 32 else (3, 0.7, 16)
+_L1_SHARE = 24_576
 
 _KERNELS = {
     "grouped": execute.run_grouped,
@@ -306,7 +305,7 @@ def _chosen(graph: EdgeGraph) -> tuple[Program, str]:
     block = max(_L1_SHARE // (execute.WIDE_VECTORS * execute.VECTOR_BYTES), 1)
     blocks = compile_runs(graph, simple.even_source_blocked(graph, block))
     if graph.edges >= _LONG_RUN * len(blocks.runs):
-        return blocks, f"blocks of {block} sources"
+        return blocks, f"blocks of up to {block} sources"
     return compile_runs(graph, simple.even_destinations(graph)), "destination"
 
 

@@ -74,11 +74,27 @@ def source_blocked(graph: EdgeGraph, size: int) -> Ints:
 
 
 def even_source_blocked(graph: EdgeGraph, size: int) -> Ints:
-    """Do as ``source_blocked``, but take a block's targets by the number of their edges in it."""
-    level, block = graph.level[graph.targets], _source_block(graph, size)
-    run = graph.targets * (block.max(initial=0) + 1) + block
-    _, mine, counts = np.unique(run, return_inverse=True, return_counts=True)
-    return np.lexsort((graph.sources, graph.targets, counts[mine], block, level))
+    """Do as ``source_blocked``, with blocks of a level all but equal, and none above ``size``.
+
+    A block's targets are taken by the number of their edges in it. A block's sources are those that
+    the level before reached one after the other: so do their values lie, which spreads them evenly
+    over the sets of a cache.
+    """
+    level, reached = graph.level[graph.targets], np.arange(graph.vertices)
+    order = [np.zeros(0, dtype=np.int64)]
+    for depth in range(1, graph.levels + 1):
+        first, last = np.searchsorted(level, [depth, depth + 1])
+        v = graph.targets[first:last]
+        heads, mine = np.unique(graph.sources[first:last], return_inverse=True)
+        rank = np.argsort(np.argsort(reached[heads]))[mine]
+        blocks = -(-len(heads) // size)
+        block = rank * blocks // len(heads)
+        _, run, lengths = np.unique(v * blocks + block, return_inverse=True, return_counts=True)
+        here = np.lexsort((rank, v, lengths[run], block))
+        order.append(first + here)
+        tails, at = np.unique(v[here], return_index=True)
+        reached[tails] = graph.vertices + first + at
+    return np.concatenate(order)
 
 
 def _source_block(graph: EdgeGraph, size: int) -> Ints:

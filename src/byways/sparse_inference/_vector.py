@@ -111,6 +111,9 @@ def _emit(b: Any, arrays: dict[str, Any], numbers: dict[str, Any], rows: int, ve
         start = b.gep(arrays["values"], [b.add(offset, _INDEX(k * lanes))])
         return b.bitcast(start, vector.as_pointer())
 
+    def wide(array: str, index: Any, kind: Any) -> Any:
+        return b.bitcast(b.gep(arrays[array], [index]), kind.as_pointer())
+
     def add(edge: Any, sums: list[Any]) -> list[Any]:
         source = b.zext(element("sources", edge), _INDEX)
         loaded = [b.load(at(source, k), align=UNALIGNED) for k in range(vectors)]
@@ -142,7 +145,19 @@ def _emit(b: Any, arrays: dict[str, Any], numbers: dict[str, Any], rows: int, ve
             _prefetch(b, at(following, k))
 
         def pair(edge: Any, sums: list[Any]) -> list[Any]:
-            return add(edge, sums[:size]) + add(b.add(edge, _INDEX(1)), sums[size:])
+            # Loads are what limits, so the two indices are one load, and the two weights another.
+            both = b.load(wide("sources", edge, _INDEX), align=UNALIGNED)
+            row = b.add(numbers["weight"], b.sub(edge, first))
+            weights = b.load(wide("weights", row, ir.VectorType(number, 2)), align=UNALIGNED)
+            indices = b.and_(both, _INDEX(0xFFFFFFFF)), b.lshr(both, _INDEX(32))
+            fresh = []
+            for j, source in enumerate(indices):
+                factor = _spread(b, weights, j, vector)
+                fresh += [
+                    b.call(fma, [factor, b.load(at(source, k), align=UNALIGNED), z])
+                    for k, z in enumerate(sums[j * size : (j + 1) * size])
+                ]
+            return fresh
 
         nothing = ir.Constant(vector, [number(-0.0)] * lanes)
         edge, sums = _loop(b, edge, last, 2, sums + [nothing] * size, pair)
@@ -223,7 +238,12 @@ def _prefetch(b: Any, place: Any) -> None:
 
 
 def broadcast(b: Any, value: Any, vector: Any) -> Any:
-    lane = ir.IntType(32)
+    """Give a vector that holds a number in every lane."""
     empty = ir.Constant(vector, ir.Undefined)
-    mask = ir.Constant(ir.VectorType(lane, vector.count), [0] * vector.count)
-    return b.shuffle_vector(b.insert_element(empty, value, lane(0)), empty, mask)
+    return _spread(b, b.insert_element(empty, value, ir.IntType(32)(0)), 0, vector)
+
+
+def _spread(b: Any, numbers: Any, lane: int, vector: Any) -> Any:
+    """Give a vector that holds one lane of another in every lane."""
+    mask = ir.Constant(ir.VectorType(ir.IntType(32), vector.count), [lane] * vector.count)
+    return b.shuffle_vector(numbers, ir.Constant(numbers.type, ir.Undefined), mask)
