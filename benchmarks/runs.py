@@ -26,7 +26,8 @@ from _jobs import Bulk, do_nothing, empty, nothing_tasks, warm_up
 from _networks import seeded_network
 from _ratio import Pace, Row, main
 
-from byways.regions._gather import Limits, Manner, gather
+from byways.regions._gather import Manner, gather
+from byways.regions._outcome import Limits
 from byways.regions._question import Question
 from byways.runs import Result, RunDirectory, run_tasks
 from byways.runs._executors import GivenExecutor

@@ -10,8 +10,9 @@ from byways.cli._errors import Misuse, as_misuse
 from byways.cli._progress import LiveLine
 from byways.core.errors import RunMismatchError
 from byways.regions._bounds import refuse_if_astronomical
-from byways.regions._gather import Answer, Limits, Manner, gather
+from byways.regions._gather import Manner, gather
 from byways.regions._gather import recall as recall_run
+from byways.regions._outcome import Answer, Limits
 from byways.regions._question import Question, require_whole
 from byways.regions._work import work
 from byways.runs import RunDirectory

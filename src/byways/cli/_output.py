@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from byways.cli._inputs import Source
     from byways.cli._picture import Picture
-    from byways.regions._gather import Answer
+    from byways.regions._outcome import Answer
     from byways.regions._question import Question
 
 __all__ = ["Outputs"]

@@ -11,7 +11,7 @@ from byways.core.domains import Box, Polytope
 from byways.regions import Outcome, RegionReport, Slice, WholeSpace
 
 if TYPE_CHECKING:
-    from byways.regions._gather import Answer
+    from byways.regions._outcome import Answer
     from byways.regions._question import Question
 
 __all__ = ["Summary", "as_json", "summarize"]

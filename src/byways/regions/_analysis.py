@@ -251,8 +251,8 @@ def lipschitz(report: RegionReport, p: float) -> float:
 
 def decision_boundary(report: RegionReport) -> Array:
     """Give the segments where the predicted class changes."""
+    from byways.regions._boundary import boundary_segments
     from byways.regions._outlines import polygons
-    from byways.regions._plot import boundary_segments
 
     problem = report.problem
     require_plane(report)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from byways.core.errors import DomainError
 
 if TYPE_CHECKING:
-    from byways.regions._gather import Limits
+    from byways.regions._outcome import Limits
     from byways.regions._problem import Problem, Stage
     from byways.regions._question import Question
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from byways.core.progress import ProgressEvent
 from byways.regions._listing import Part, lay_out
-from byways.regions._outcome import Outcome
+from byways.regions._outcome import Answer, Outcome
 from byways.regions._work import WHOLE
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from byways.core.progress import Listener
-    from byways.regions._gather import Answer
     from byways.regions._question import Question
     from byways.runs import Result, RunDirectory, Task
 
@@ -79,8 +78,6 @@ class Collector:
 
     def answer(self, outcome: Outcome) -> Answer:
         """Put the parts together."""
-        from byways.regions._gather import Answer
-
         parts, sums = self._parts, self._sums
         if outcome is Outcome.MAX_REGIONS and self._most is not None:
             sums = self._line.sums

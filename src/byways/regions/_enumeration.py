@@ -12,7 +12,8 @@ from byways.core.windows import settled
 from byways.networks import as_chain
 from byways.regions._bounds import refuse_if_astronomical
 from byways.regions._count import RegionCount
-from byways.regions._gather import Answer, Limits, Manner, gather
+from byways.regions._gather import Manner, gather
+from byways.regions._outcome import Answer, Limits
 from byways.regions._question import Question, require_whole
 from byways.regions._region import Region
 from byways.regions._report import RegionReport

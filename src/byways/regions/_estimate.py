@@ -13,7 +13,8 @@ from byways.core.seeding import as_generator
 from byways.regions._bounds import product_bound, serra_bound, shape_of
 from byways.regions._count import RegionCount
 from byways.regions._domains import WholeSpace
-from byways.regions._gather import Limits, Manner, gather
+from byways.regions._gather import Manner, gather
+from byways.regions._outcome import Limits
 from byways.regions._question import Question
 from byways.regions._signs import pack
 

@@ -10,11 +10,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
-
 from byways.core.progress import as_progress
 from byways.regions._collect import Collector
-from byways.regions._outcome import Outcome
+from byways.regions._outcome import Answer, Limits, Outcome
 from byways.regions._work import LIMITS, is_small, limited, whole, work
 from byways.runs import Result, RunDirectory, Task, run_tasks
 from byways.runs._executors import count_workers
@@ -24,44 +22,16 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
     from byways.core.progress import Listener
     from byways.regions._question import Question
 
-__all__ = ["Answer", "Limits", "Manner", "gather", "recall"]
+__all__ = ["Manner", "gather", "recall"]
 
 _PASS = "regions"
 # Workers elsewhere look at the clock themselves; this long their last results may be on the way.
 _LATE_SECONDS = 5.0
 # Threads have nothing to load, so they get questions this part as large as processes do.
 _FOR_THREADS = 1 / 8
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """When to stop early: ``max_regions`` and ``time_limit`` (seconds), None for never."""
-
-    max_regions: int | None
-    time_limit: float | None
-
-    def __post_init__(self) -> None:
-        most, seconds = self.max_regions, self.time_limit
-        if most is not None and (isinstance(most, bool) or not isinstance(most, int | np.integer)):
-            raise TypeError(f'"max_regions" was {most!r}; give a positive integer, or None')
-        if most is not None and most < 1:
-            raise ValueError(f'"max_regions" was {most!r}; give a positive integer, or None')
-        if seconds is not None and (
-            isinstance(seconds, bool) or not isinstance(seconds, int | float)
-        ):
-            raise TypeError(f'"time_limit" was {seconds!r}; give seconds, or None')
-        if seconds is not None and not seconds > 0:
-            raise ValueError(f'"time_limit" was {seconds!r}; give a positive number of seconds')
-
-    @property
-    def any(self) -> bool:
-        """Whether there is a limit at all."""
-        return self.max_regions is not None or self.time_limit is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,27 +47,6 @@ class Manner:
     def __post_init__(self) -> None:
         if self.queue is not None:
             check_queue(self.queue, self.workers, self.executor, self.run_dir)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Answer:
-    """What was found.
-
-    ``words`` and ``points`` are the decision bits of the regions in order and a point in each,
-    without rows for a count. ``tasks`` is the number of tasks, ``task_seconds`` the time that they
-    took together.
-    """
-
-    words: NDArray[np.uint64]
-    points: NDArray[np.float64]
-    total: int
-    layer_counts: tuple[int, ...]
-    ambiguous: int
-    explored: float
-    tasks: int
-    task_seconds: float
-    seconds: float
-    outcome: Outcome
 
 
 def gather(question: Question, limits: Limits, manner: Manner) -> Answer:

@@ -20,7 +20,7 @@ from byways.core.plotting import (
     colorbar,
     sequential,
 )
-from byways.regions._boundary import boundary_segments, classified
+from byways.regions._boundary import classified
 from byways.regions._domains import Slice
 from byways.regions._outlines import Outlines, outlines
 from byways.regions._question import Question
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
     Words = NDArray[np.uint64]
 
-__all__ = ["boundary_segments", "draw_partition", "draw_report", "plot_slice"]
+__all__ = ["draw_partition", "draw_report", "plot_slice"]
 
 _COLORS = ("auto", "class", "rank", "norm", "layer")
 _NEAR = 1e-9  # distance, in units of the domain's sides, that counts as none

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from byways.regions._domains import Domain
     from byways.regions._engine import Walk
-    from byways.regions._gather import Limits
+    from byways.regions._outcome import Limits
 
 __all__ = ["Question", "describe", "require_whole", "under"]
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from byways.core.chain import LayerChain
     from byways.regions._facets import Facet
-    from byways.regions._gather import Answer
+    from byways.regions._outcome import Answer
     from byways.regions._problem import Problem
 
     Array = NDArray[np.float64]

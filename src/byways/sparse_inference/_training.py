@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from byways.core.progress import Listener
-    from byways.sparse_inference._train_policy import Plan, Source
+    from byways.sparse_inference._plan import Plan, Source
 
 __all__ = ["train"]
 
