@@ -134,12 +134,13 @@ def replay(
 ) -> tuple[int, int, int]:
     """Count neuron reads and writes of one order, with lists and dictionaries.
 
+    Outputs that are inputs are not to be listed: they stand in slow memory already.
     If the weights are named, by negative numbers, they need places too, and their reads come last.
     """
     parts = [(*edge, w) for edge, w in zip(edges, weights, strict=True)] if weights else list(edges)
     uses = [x for part in parts for x in part]
     left = {x: uses.count(x) for x in uses}
-    made = {v for _, v in edges}
+    owed = set(outputs) - {v for _, v in edges}  # constants, to be written once
     memory: list[int] = []  # least recently used, or longest there, first
     dirty: dict[int, bool] = {}
     reads = writes = weight_reads = place = 0
@@ -156,7 +157,8 @@ def replay(
                 writes += dirty[victim]
                 memory.remove(victim)
             memory.append(x)
-            dirty[x] = x in outputs and x not in made
+            dirty[x] = x in owed
+            owed -= {x}
             reads, weight_reads = reads + (x >= 0), weight_reads + (x < 0)
         dirty[part[1]] = True
         for x in part:

@@ -217,7 +217,7 @@ def test_challenge_files_that_are_wrong(tmp_path: Path) -> None:
 @pytest.mark.parametrize("line", ["inf\t1\t1", "nan\t1\t1", "1.5\t1\t1", "1\t1\tinf"])
 def test_challenge_files_with_numbers_that_are_none(tmp_path: Path, line: str) -> None:
     (tmp_path / "n64-l1.tsv").write_text(f"{line}\n")
-    with pytest.raises(ConversionError, match="line 1: .*; rows and columns count from 1 to 64"):
+    with pytest.raises(ConversionError, match=r"line 1: .*; rows and columns count from 1 to 64"):
         read_graph_challenge(tmp_path)
 
 
@@ -232,7 +232,7 @@ def test_challenge_files_that_are_compressed_wrong(tmp_path: Path) -> None:
 def test_challenge_networks_are_not_mixed(tmp_path: Path) -> None:
     for neurons in (64, 128):
         (tmp_path / f"n{neurons}-l1.tsv").write_text("1\t2\t0.5\n")
-    with pytest.raises(ConversionError, match="several networks, of 64 and 128 neurons"):
+    with pytest.raises(ConversionError, match=r"several networks, of 64 and 128 neurons"):
         read_graph_challenge(tmp_path)
 
 

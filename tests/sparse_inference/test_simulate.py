@@ -166,6 +166,26 @@ def test_bounds_and_stack_property() -> None:
         assert misses == sorted(misses, reverse=True)
 
 
+def test_what_is_in_slow_memory_already_is_not_written() -> None:
+    """An input that is an output is there from the start, a constant output once it has left."""
+    edges = [(0, 3), (1, 3), (2, 3), (0, 4), (1, 4), (2, 4)]
+    for inputs, writes in (([0, 1, 2], 2), ([1, 2], 3)):
+        graph = graph_of(edges, inputs, [0, 3, 4])
+        plain = order_edges(graph, "destination")
+        for policy, places in itertools.product(("lru", "min", "rr"), (2, 3, 9)):
+            report = simulate(graph, plain, memory=places + 1, policy=policy)
+            assert report.writes == writes
+            assert report.lower_bound <= report.total <= report.upper_bound
+
+
+def test_a_memory_that_holds_everything_reads_everything_once() -> None:
+    graph = random_sparse([6, 8, 3], 0.5, rng=0)
+    touched = np.unique([graph.sources, graph.targets]).size
+    for memory, method in itertools.product((50, 10**12, 10**30), ("destination", "greedy", "ego")):
+        order = order_edges(graph, method, memory=min(memory, 10**15))
+        assert simulate(graph, order, memory=memory).reads == touched
+
+
 def test_one_set_is_a_fully_associative_cache() -> None:
     graph = random_sparse([40, 50, 30], 0.2, rng=0)
     for method, places in itertools.product(["destination", "random", "ego"], [4, 16, 64]):

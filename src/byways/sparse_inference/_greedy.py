@@ -73,7 +73,7 @@ def _greedy(sources, targets, outgoing, incoming, missing, places, weights):
         ready[e] = missing[sources[e]] == 0
         left[sources[e]] += 1
     held, stamp = np.zeros(n, np.bool_), np.zeros(n, np.int64)
-    cache = np.empty(places, np.int64)
+    cache = np.empty(min(places, n), np.int64)
     size, now, fresh = 0, 0, 0
     joined = np.zeros(n, np.int64)  # ready edges between a vertex and the cache
     for i in range(m):

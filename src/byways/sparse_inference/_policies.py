@@ -115,16 +115,18 @@ def count_io(sources, targets, shared, level, is_output, capacity, policy, uses)
     """Count reads and writes of neuron values, and of shared weights, per level of the target.
 
     ``shared`` numbers the weights on from the last vertex, as does ``is_output``; it is empty if
-    weights do not stay in memory. Shape ``(levels, 3)``.
+    weights do not stay in memory. Outputs that are inputs are none here: nothing writes them. Shape
+    ``(levels, 3)``.
     """
     m, n, parts = len(sources), len(is_output), 3 if len(shared) else 2
     top = 0
     left = np.zeros(n, np.int64)  # edges at each vertex that have not run
-    given = np.ones(n, np.bool_)  # vertices without edges into them
+    # A constant output has to be written, once, even though no edge leads into it.
+    owed = is_output.copy()
     for i in range(m):
         for part in range(parts):
             left[_part(i, part, sources, targets, shared)] += 1
-        given[targets[i]] = False
+        owed[targets[i]] = False
         top = max(top, level[targets[i]])
     count = np.zeros((top, 3), np.int64)
     inside, dirty = np.zeros(n, np.bool_), np.zeros(n, np.bool_)
@@ -153,8 +155,7 @@ def count_io(sources, targets, shared, level, is_output, capacity, policy, uses)
                     _take_out(w, links)
                     size -= 1
                 inside[x] = True
-                # A constant output has to be written even though no edge leads into it.
-                dirty[x] = is_output[x] and given[x]
+                dirty[x], owed[x] = owed[x], False
                 _put_last(x, links)
                 count[row, 2 if part == 2 else 0] += 1
                 size += 1

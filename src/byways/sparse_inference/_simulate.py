@@ -118,7 +118,8 @@ def simulate(
     while it runs; the source is fetched first, the weight last. With ``shared_weights``, equal
     weights are one number, as those of a convolution are, which may stay in memory between two
     edges that use it. A value with no use left is dropped at once, for free;
-    an output is written when it is finished and has no use left, or when it has to leave.
+    an output is written when it is finished and has no use left, or when it has to leave; one that
+    is an input is not.
 
     Args:
         network: What ``compile_network`` takes; an ``EdgeGraph`` is not converted each time.
@@ -154,9 +155,10 @@ def simulate(
     order.require_valid(graph)
     sources, targets = graph.sources[order.permutation], graph.targets[order.permutation]
     is_output = np.zeros(graph.vertices, dtype=np.bool_)
-    is_output[graph.outputs] = True
+    is_output[np.setdiff1d(graph.outputs, graph.inputs)] = True  # inputs are there already
     occurring, alone, made = _census(graph, is_output)
-    places = memory if shared_weights else memory - 1
+    # A memory that holds everything is large enough.
+    places = min(memory if shared_weights else memory - 1, graph.vertices + graph.edges)
     weights, shared = graph.edges, np.zeros(0, dtype=np.int64)
     if shared_weights:
         weights, shared = _numbered(graph.weights[order.permutation], graph.vertices)
@@ -171,7 +173,7 @@ def simulate(
         weight_reads if shared_weights else graph.edges,
         weights + occurring + alone + made,
         2 * graph.edges + 2 * (occurring + alone - _inputs_occurring(graph)),
-        int(lru_misses(sources, targets, graph.vertices, memory - 1)),
+        int(lru_misses(sources, targets, graph.vertices, min(memory - 1, graph.vertices))),
         per_level[:, :2],
         memory,
         policy,
@@ -188,10 +190,8 @@ def _numbered(weights: NDArray[Any], start: int) -> tuple[int, NDArray[np.int64]
 def _census(graph: EdgeGraph, is_output: NDArray[np.bool_]) -> tuple[int, int, int]:
     """Count vertices at edges, outputs without edges that must be made, and outputs in all."""
     touched = (graph.in_degree > 0) | (graph.out_degree > 0)
-    is_input = np.zeros(graph.vertices, dtype=np.bool_)
-    is_input[graph.inputs] = True
-    made = is_output & ~is_input & (graph.in_degree > 0)
-    alone = is_output & ~is_input & ~touched
+    made = is_output & (graph.in_degree > 0)
+    alone = is_output & ~touched
     return int(touched.sum()), int(alone.sum()), int(made.sum()) + int(alone.sum())
 
 
