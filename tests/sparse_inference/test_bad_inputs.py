@@ -123,6 +123,26 @@ def test_short_numbers_are_never_taken_in_silence(kind: torch.dtype) -> None:
         assert (rows == [[4.5, 2.0]] * 40).all()
 
 
+@pytest.mark.parametrize("order", ["ego", np.arange(4)], ids=["name", "edges"])
+def test_what_is_no_order_is_told_how_to_get_one(order: object) -> None:
+    graph = EdgeGraph.from_layers([W])
+    for call in (
+        lambda: compile_network(graph, order=order),
+        lambda: simulate(graph, order, memory=9),  # type: ignore[arg-type]
+        lambda: simulate_cache(graph, order),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(TypeError, match=re.escape('order_edges(network, "ego") finds one')):
+            call()
+
+
+def test_sizes_of_a_cache_are_integers() -> None:
+    graph = EdgeGraph.from_layers([W])
+    order = order_edges(graph, "destination")
+    for given in ({"size": 1e4}, {"tile": "16"}, {"ways": True}):
+        with pytest.raises(TypeError, match="it is a positive integer"):
+            simulate_cache(graph, order, **given)  # type: ignore[arg-type]
+
+
 def test_inputs_of_any_layout_and_integers_are_copied() -> None:
     run = compile_network(EdgeGraph.from_layers([W]))
     x = np.arange(300).reshape(3, 100) % 7

@@ -295,6 +295,12 @@ def test_inputs_that_die_out_leave_the_batch(every: int, merge: bool) -> None:
     assert not run(x[:1]).any(), "an input of zeros"
 
 
+def test_a_network_whose_weights_are_all_pruned_away_gives_its_constants() -> None:
+    graph = EdgeGraph.from_layers([np.zeros((2, 3))], [[1.0, -2.0]], relu)
+    for compact in (None, 1, 5):
+        assert compile_network(graph, compact=compact)(np.ones((40, 3))).tolist() == [[1, 0]] * 40
+
+
 def test_compaction_is_refused_where_zeros_do_not_stay() -> None:
     stack = [np.eye(3)] * 3
     with pytest.raises(ValueError, match="vertex 6 is 1 there, so inputs that have died out come"):

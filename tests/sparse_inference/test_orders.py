@@ -87,6 +87,8 @@ def test_an_order_survives_a_file(tmp_path: Path) -> None:
     again = EdgeOrder.load(tmp_path / "order.npz")
     assert (again.permutation == order.permutation).all()
     assert (again.method, again.parameters, again.seconds) == ("ego", {"window": 19}, order.seconds)
+    order_edges(graph, "greedy", memory=np.int64(20)).save(tmp_path / "order.npz")
+    assert EdgeOrder.load(tmp_path / "order.npz").parameters == {"memory": 20}
     np.savez(tmp_path / "other.npz", a=np.zeros(3))
     with pytest.raises(ConversionError):
         EdgeOrder.load(tmp_path / "other.npz")

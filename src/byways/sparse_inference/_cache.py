@@ -9,6 +9,7 @@ import numpy as np
 
 from byways.core.compiled import entry
 from byways.sparse_inference._doors import as_graph
+from byways.sparse_inference._order import require_order
 from byways.sparse_inference._slots import assign_slots
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def simulate_cache(
     Raises:
         ValueError: If the order is not valid, sizes do not fit each other, or there is no such
             layout.
+        TypeError: If a size is no integer, or the order no ``EdgeOrder``.
 
     Example:
         >>> from byways.sparse_inference import order_edges, radix_net
@@ -80,13 +82,16 @@ def simulate_cache(
         True
     """
     graph = as_graph(network, input_shape)
+    for name, value in {"size": size, "ways": ways, "line": line, "tile": tile}.items():
+        if isinstance(value, bool) or not isinstance(value, int | np.integer):
+            raise TypeError(f'"{name}" was {value!r}; it is a positive integer')
     width = 4 * tile
     if min(size, ways, line, tile) < 1 or line & (line - 1) or size % (ways * line):
         raise ValueError(
             f'"size" {size!r}, "ways" {ways!r}, "line" {line!r} and "tile" {tile!r} do not fit: '
             "all are positive, a line is a power of two, the size a multiple of ways times line"
         )
-    order.require_valid(graph)
+    require_order(order, graph)
     slot, slots = assign_slots(graph, order.permutation, layout)
     accesses, misses = _count(
         slot[graph.sources[order.permutation]] * width,

@@ -15,6 +15,7 @@ from byways.core.errors import ShapeError
 from byways.sparse_inference import _execute as execute
 from byways.sparse_inference import _simple_orders as simple
 from byways.sparse_inference._doors import as_graph
+from byways.sparse_inference._order import require_order
 from byways.sparse_inference._program import Program, compile_grouped, compile_runs
 from byways.sparse_inference._segments import Segments, cut
 from byways.sparse_inference._simplify import drop_dead, fold_constants, merge_identical
@@ -206,6 +207,7 @@ def compile_network(
 
     Raises:
         ValueError: If the order is not valid for the graph, or a number is not allowed.
+        TypeError: If an argument has the wrong type.
         ConversionError: If the network has parts that are not edges.
 
     Example:
@@ -220,7 +222,7 @@ def compile_network(
     if kind not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise ValueError(f'"dtype" was {dtype!r}; float32 and float64 are supported')
     if order is not None:
-        order.require_valid(graph)
+        require_order(order, graph)
         if merge or compact is not None:
             name = "merge" if merge else "compact"
             raise ValueError(f'"{name}" changes the edges; it does not go with a given "order"')

@@ -113,7 +113,7 @@ def order_edges(
     block = max(places // 2, 1) if size is None else _positive(size, "size", 1)
     back = places if window is None else _positive(window, "window", 1)
     if method == "auto":
-        return _best(graph, memory, policy, size, window, rng, order_policy)
+        return _best(graph, places + 1, policy, size, window, rng, order_policy)
     steps, draws = _positive(max_steps, "max_steps", 1), _positive(samples, "samples", 0)
     start = time.perf_counter()
     finders: dict[str, Callable[[], NDArray[np.int64]]] = {
@@ -128,7 +128,7 @@ def order_edges(
         "eon": lambda: _learned(graph, memory, policy, draws, order_policy, rng),
     }
     permutation = finders[method]()
-    given = {"size": block, "window": back, "memory": memory, "policy": policy,
+    given = {"size": block, "window": back, "memory": places + 1, "policy": policy,
              "max_steps": steps, "samples": draws, "rng": _named(rng)}  # fmt: skip
     parameters = {name: given[name] for name in _PARAMETERS.get(method, ())}
     return EdgeOrder(permutation, method, parameters, time.perf_counter() - start)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from byways.sparse_inference._graph import EdgeGraph
 
-__all__ = ["EdgeOrder"]
+__all__ = ["EdgeOrder", "require_order"]
 
 _FORMAT = "byways.EdgeOrder/1"
 
@@ -141,3 +141,18 @@ class EdgeOrder:
 
     def __len__(self) -> int:
         return len(self.permutation)
+
+
+def require_order(order: object, graph: EdgeGraph) -> None:
+    """Refuse what is no order at all, such as the name of a method, or not valid for the graph.
+
+    Raises:
+        TypeError: If it is no ``EdgeOrder``.
+        ValueError: If it is not valid for the graph.
+    """
+    if not isinstance(order, EdgeOrder):
+        raise TypeError(
+            f'"order" was {order!r:.60}; an EdgeOrder is needed: order_edges(network, "ego") finds '
+            "one, EdgeOrder(permutation) makes one of edge numbers"
+        )
+    order.require_valid(graph)

@@ -69,7 +69,7 @@ def cut(graph: EdgeGraph, every: int) -> list[EdgeGraph]:
             f'"compact" needs neurons that are zero where their sources are; vertex {vertex} is '
             f"{rest[rest != 0][0]:g} there, so inputs that have died out come back"
         )
-    bounds = [*range(0, graph.levels, every), graph.levels]
+    bounds = [*range(0, max(graph.levels, 1), every), graph.levels]
     return [_between(graph, a, b) for a, b in pairwise(bounds)]
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from byways.core.plotting import axes
 from byways.sparse_inference._doors import as_graph
+from byways.sparse_inference._order import require_order
 from byways.sparse_inference._policies import count_io, lru_misses, next_uses
 
 if TYPE_CHECKING:
@@ -137,6 +138,7 @@ def simulate(
     Raises:
         ValueError: If the order is not valid for the graph, ``memory`` is below 3, or there is no
             such policy.
+        TypeError: If an argument has the wrong type.
 
     References:
         Gleinig, Ben-Nun, Hoefler, A Theory of I/O-Efficient Sparse Neural Network Inference, 2023.
@@ -152,7 +154,7 @@ def simulate(
     graph = as_graph(network, input_shape)
     if policy not in POLICIES:
         raise ValueError(f'"policy" was {policy!r}; it is one of {", ".join(POLICIES)}')
-    order.require_valid(graph)
+    require_order(order, graph)
     sources, targets = graph.sources[order.permutation], graph.targets[order.permutation]
     is_output = np.zeros(graph.vertices, dtype=np.bool_)
     is_output[np.setdiff1d(graph.outputs, graph.inputs)] = True  # inputs are there already
