@@ -59,6 +59,41 @@ def test_speed_is_compared_with_equal_outputs(run: Run, net: Path) -> None:
     assert "10^9 edges/s" in run("bench-sparse", net, "--batch", 8).out
 
 
+def test_networks_that_are_no_stack_of_layers_are_timed_alone(run: Run, tmp_path: Path) -> None:
+    """Outputs without edges, constants: what was taken for layers had other outputs."""
+    rng, path = np.random.default_rng(0), tmp_path / "net.npz"
+    first, second = np.zeros((4, 3)), np.zeros((3, 4))
+    first[0, 0], second[0, 1], second[1, 0] = 1.0, 2.0, 1.0
+    stacks = (
+        [(rng.normal(size=(4, 3)), [0.0, 1.0, 2.0, 3.0]), (np.zeros((2, 4)), [1.0, 2.0])],
+        [(first, [0.0, 1.0, 2.0, 3.0]), (second, np.zeros(3)), (rng.normal(size=(2, 3)), [0, 0])],
+        [(np.zeros((2, 3)), [1.0, 2.0])],
+    )
+    for stack in stacks:
+        LayerChain.from_arrays(stack).save(path)
+        done = run("bench-sparse", path, "--batch", 10, "--json")
+        assert done.json["largest_difference"] < 1e-5
+        assert set(done.json["seconds"]) == {"byways"}
+
+
+def test_files_that_cannot_be_written_are_refused_before_the_work(
+    run: Run, net: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def worked(*_: object, **__: object) -> None:
+        raise AssertionError("the work has begun")
+
+    monkeypatch.setattr("byways.cli._edges.order_edges", worked)
+    monkeypatch.setattr("byways.cli._edges.compile_network", worked)
+    for words in (
+        ("order", net, "--save", tmp_path),
+        ("order", net, "--plot", tmp_path),
+        ("order", net, "--plot", "io.xyz"),
+        ("bench-sparse", net, "--plot", "roof.xyz"),
+    ):
+        done = run(*words)
+        assert (done.code, words[2] in done.err) == (2, True)
+
+
 def test_a_roofline(run: Run, net: Path, tmp_path: Path) -> None:
     done = run("bench-sparse", net, "--batch", 64, "--plot", tmp_path / "roofline.png")
     assert done.code == 0
@@ -87,5 +122,10 @@ def test_misuse(run: Run, net: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert "holds no layer of the Graph Challenge" in run("order", tmp_path / "empty").err
     assert run("bench-sparse", net, "--batch", 0).code == 2
-    assert run("bench-sparse", net, "--threads", 0).code == 2
+    threads = run("bench-sparse", net, "--threads", 0)
+    assert (threads.code, threads.err) == (2, "byways: --threads was 0; give a positive number\n")
+    seed = run("order", net, "--method", "random", "--seed", -1)
+    assert (seed.code, seed.err) == (2, "byways: --seed was -1; a seed is not negative\n")
+    steps = run("order", net, "--method", "anneal", "--max-steps", 0)
+    assert (steps.code, "--max-steps was 0" in steps.err) == (2, True)
     assert "See: byways order --help" in run("order", net, "--metod", "ego").err

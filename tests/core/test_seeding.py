@@ -38,6 +38,11 @@ def test_other_values_are_refused(value: Any) -> None:
         as_generator(value)
 
 
+def test_a_negative_seed_is_refused() -> None:
+    with pytest.raises(ValueError, match=r'"rng" was -1; a seed is not negative'):
+        as_generator(-1)
+
+
 def test_a_task_has_its_own_numbers_wherever_it_runs() -> None:
     seed = int.from_bytes(hashlib.sha256(b"5:task-1").digest()[:16], "little")
     expected = np.random.default_rng(seed).random(4).tolist()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from byways.cli._errors import COMPLETE, Misuse, as_misuse
+from byways.cli._files import make_room, require_picture
 from byways.cli._inputs import read_file, read_source
 from byways.core.plotting import new_axes, save_figure
 from byways.sparse_inference import (
@@ -73,6 +74,9 @@ def show_orders(
     json: bool,
 ) -> int:
     """Find the order, count, print, and write what was asked for."""
+    if save is not None:
+        make_room(save, "--save")
+    _prepare(plot)
     orders = _orders(graph, wanted)
     counts = [simulate(graph, one, memory=wanted.cache + 1, policy=wanted.policy) for one in orders]
     files = {}
@@ -93,6 +97,12 @@ def show_orders(
     }  # fmt: skip
     _say(about if json else _order_table(about), json)
     return COMPLETE
+
+
+def _prepare(plot: Path | None) -> None:
+    if plot is not None:
+        make_room(plot, "--plot")
+        require_picture(plot)
 
 
 def _orders(graph: EdgeGraph, wanted: Wanted) -> list[EdgeOrder]:
@@ -126,8 +136,10 @@ def show_speed(
     """Compile, compare the outputs, time the sides in turns, print, and draw if asked to."""
     if batch < 1:
         raise Misuse(f"--batch was {batch}; give a positive number of inputs")
-    with as_misuse():
-        run = compile_network(graph, threads=threads)
+    if threads < 1:
+        raise Misuse(f"--threads was {threads}; give a positive number")
+    _prepare(plot)
+    run = compile_network(graph, threads=threads)
     x = np.random.default_rng(0).random((batch, len(graph.inputs)), dtype=np.float32)
     sides: dict[str, Callable[[], NDArray[Any]]] = {"byways": lambda: run(x)}
     layers = _layers(graph)
@@ -220,7 +232,7 @@ def _layers(graph: EdgeGraph) -> Layers:
 
     if (graph.level[graph.targets] - graph.level[graph.sources] != 1).any():
         return []
-    result, place = [], np.zeros(graph.vertices, dtype=np.int64)
+    result, place = [], np.full(graph.vertices, -1)
     before = graph.inputs
     place[before] = np.arange(len(before))
     for level in range(1, graph.levels + 1):
@@ -231,6 +243,8 @@ def _layers(graph: EdgeGraph) -> Layers:
         place[here] = np.arange(len(here))
         mine = graph.level[graph.targets] == level
         ends = place[graph.targets[mine]], place[graph.sources[mine]]
+        if min(end.min() for end in ends) < 0:  # an end stands in no layer, as constants may
+            return []
         values = graph.weights[mine].astype(np.float32)
         matrix = sparse.csr_array((values, ends), shape=(len(here), len(before)))
         bias = graph.bias[here].astype(np.float32)[:, None]

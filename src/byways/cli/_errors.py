@@ -15,7 +15,7 @@ COMPLETE, ERROR, MISUSE, PARTIAL = range(4)
 
 _OPTIONS = (
     "max_regions", "time_limit", "run_dir", "input_shape", "tolerance", "workers", "method",
-    "solver", "maxima", "exact", "eps", "clip", "queue", "lease", "idle",
+    "solver", "maxima", "exact", "eps", "clip", "queue", "lease", "idle", "max_steps",
 )  # fmt: skip
 _PHRASES = (
     (r"Box\.around\(x, eps\)", "--around FILE --eps E"),
@@ -27,6 +27,7 @@ _PHRASES = (
     (r'"network"', "NETWORK"),
     (r'"(domain|points)"', r"the \1"),
     (r'"path"', "the file"),
+    (r'"rng"', "--seed"),
 )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from byways.cli._errors import COMPLETE, PARTIAL, Misuse
+from byways.cli._files import make_room
 from byways.cli._summary import as_json, summarize
 from byways.cli._table import table
 from byways.regions import Outcome, RegionReport
@@ -54,10 +55,8 @@ class Outputs:
                     f"{option} was given, but this run only counts; list the regions with "
                     "byways regions and another --run-dir"
                 )
-            if path is not None and path.is_dir():
-                raise Misuse(f"{option} was {str(path)!r}, which is a directory; name a file")
             if path is not None:
-                path.parent.mkdir(parents=True, exist_ok=True)  # fails now or never
+                make_room(path, option)
         if self.proof is not None and question.exact != "certified":
             raise Misuse(
                 "--proof was given without --exact certified; add it, there is no proof else"

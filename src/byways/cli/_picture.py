@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from byways.cli._errors import Misuse, as_misuse
+from byways.cli._files import require_picture
 from byways.cli._inputs import read_array
 from byways.core.domains import Box, Polytope
-from byways.core.optional import require
 from byways.core.plotting import new_axes, save_figure
 from byways.regions import Slice, WholeSpace, plot_slice
 
@@ -80,11 +80,7 @@ def plan(path: Path, points: Path | None, question: Question, source: Source) ->
         MissingDependencyError: If matplotlib is not installed.
         Misuse: If nothing can be drawn, or not to this file.
     """
-    require("matplotlib", extra="plot", purpose="--plot")
-    figure: Any = new_axes().figure
-    endings = sorted(figure.canvas.get_supported_filetypes())
-    if path.suffix.lstrip(".").lower() not in endings:
-        raise Misuse(f"--plot was {str(path)!r}; its ending must be one of {', '.join(endings)}")
+    require_picture(path)
     problem = question.problem()
     if problem.dim < 2:
         raise Misuse(

@@ -14,10 +14,13 @@ def as_generator(rng: int | np.random.Generator | None) -> np.random.Generator:
 
     Raises:
         TypeError: If ``rng`` is anything else, a bool included.
+        ValueError: If a seed is negative.
     """
     if isinstance(rng, np.random.Generator):
         return rng
     if rng is None or (isinstance(rng, (int, np.integer)) and not isinstance(rng, bool)):
+        if rng is not None and rng < 0:
+            raise ValueError(f'"rng" was {rng!r}; a seed is not negative')
         return np.random.default_rng(rng)
     raise TypeError(
         f'"rng" was {rng!r}; it takes an integer seed, a numpy.random.Generator, or None '
