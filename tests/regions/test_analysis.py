@@ -229,6 +229,14 @@ class TestExtremes:
         assert report.maximize(0)[0] == pytest.approx(1.0)
         assert report.minimize(0)[0] == -np.inf
 
+    def test_large_values_on_regions_without_slope(self) -> None:
+        step = [([[1.0]], [0.0]), ([[0.0], [1.0]], [-5e11, -5e11])]
+        for domain in ((-1, 1), WholeSpace(1)):
+            report = enumerate_regions(step, domain)
+            assert [report.maximize(0)[0], report.minimize(0)[0]] == [-5e11, -5e11]
+            assert report.minimize(1)[0] == -5e11
+            assert report.network(report.minimize(1)[1])[1] == -5e11
+
     def test_no_such_output(self) -> None:
         report = enumerate_regions(tent_chain(1), (0, 1))
         for i in (1, -2):

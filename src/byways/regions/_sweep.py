@@ -63,11 +63,13 @@ def minima(problem: Problem, bits: Bits, rows: Array, tolerance: float) -> tuple
     """
     tree = plant(problem, Order(np.zeros(problem.decisions, dtype=np.uint8)))
     values, places = np.empty(len(bits)), np.full((len(bits), problem.dim), np.nan)
-    # Scaled like every other row, so that the kernel's idea of "small" fits.
-    scale = np.maximum(np.linalg.norm(rows[:, 1:], axis=1), 1e-300)
-    unit = np.ascontiguousarray(rows / scale[:, None])
+    # Scaled like every other row, so that the kernel's idea of "small" fits. The constant is added
+    # afterwards: beside small slopes it would be huge.
+    length = np.linalg.norm(rows[:, 1:], axis=1)
+    scale = np.where(length > 0, length, 1.0)
+    unit = np.column_stack([np.zeros(len(rows)), rows[:, 1:] / scale[:, None]])
     _minima(Net.of(problem), tree, np.ascontiguousarray(bits), unit, tolerance, values, places)
-    return values * scale, places
+    return rows[:, 0] + values * scale, places
 
 
 @borrowing
