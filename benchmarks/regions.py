@@ -11,6 +11,7 @@ that say "walk alone".
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -118,7 +119,25 @@ def relucent(pace: Pace) -> Iterator[Row]:
 
 
 def workers(pace: Pace) -> Iterator[Row]:
-    """Two processes against one, for a minute of work; starting them counts."""
+    """Two processes against one, for a minute of work; starting them counts.
+
+    First what two cores of this machine do at best: two counts that know nothing of each other.
+    """
+    narrow = (784, 8, 8) if pace.quick else (784, 12, 12)
+    once = partial(count_regions, seeded_network(*narrow), (0.0, 1.0), method="wide")
+
+    def side_by_side() -> list[RegionCount]:
+        with ThreadPoolExecutor(2) as threads:
+            return [future.result() for future in [threads.submit(once) for _ in range(2)]]
+
+    yield compare(
+        f"workers: two counts of {name(narrow)}, wall time: the limit of two cores here",
+        Side("side by side", side_by_side),
+        Side("one after the other", lambda: [once(), once()]),
+        pace=pace,
+        same=lambda ours, theirs: _same_counts(ours[0], theirs[0]) or _same_counts(*ours),
+        clock=wall_seconds,
+    )
     widths = (784, 11, 11) if pace.quick else (784, 14, 14)
     call = partial(count_regions, seeded_network(*widths), (0.0, 1.0), method="wide")
     row = compare(
