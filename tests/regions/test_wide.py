@@ -287,6 +287,27 @@ class TestDoor:
             count_regions(chain, (-1, 1), method="wide")
         assert not pays(Problem.of(chain, Box(-np.ones(60), np.ones(60))), 1e-9)
 
+    @pytest.mark.parametrize("inputs", [2, 30])
+    def test_a_box_and_weights_that_make_up_for_each_other_change_nothing(
+        self, inputs: int
+    ) -> None:
+        chain = random_network((inputs, 5, 4, 1), rng=0)
+        expected = enumerate_regions(chain, (-1, 1), method="lp").signs
+        for scale in (2.0**45, 2.0**-45):
+            first, *others = [(layer.map.to_dense(), layer.bias) for layer in chain.layers]
+            scaled = [(first[0] * scale, first[1]), *others]
+            found = enumerate_regions(scaled, (-1 / scale, 1 / scale), method="wide")
+            assert (found.signs == expected).all()
+            assert found.ambiguous == 0
+
+    def test_refuses_values_that_hardly_move_and_auto_takes_another(self) -> None:
+        rng = np.random.default_rng(0)
+        rows = rng.normal(size=(5, 30)) * 2.0**-45
+        central = [(rows, np.zeros(5)), (np.ones((1, 5)), [0.0])]  # all orthants of five rows
+        with pytest.raises(ValueError, match="spans less than 1e-09 on this box"):
+            enumerate_regions(central, (-1, 1), method="wide")
+        assert count_regions(central, (-1, 1)).total == 32
+
     def test_refuses_rows_of_doubtful_rank(self) -> None:
         rng = np.random.default_rng(0)
         pairs = random_pairs([30, 3, 2], rng)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from byways.core.compiled import entry
+from byways.regions._problem import NEGLIGIBLE
 from byways.regions._wide_oracle import Curvature, radius
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ MOST_COLUMNS = 31
 _MANY_INPUTS = 24
 _VERY_MANY_INPUTS = 256
 _MOST_ORTHANTS = 20
+_LEAST_SPAN = 1e-9  # of a unit over the box: coordinates are its values, and thresholds absolute
 _DEPENDENT, _INDEPENDENT = 1e-12, 1e-7  # relative lengths of what a row adds to those before
 
 
@@ -72,8 +74,8 @@ class Space(NamedTuple):
             raise ValueError("it needs a box with a bounded side in every direction")
         stage = problem.stages[0]
         level, weight = _centred(problem)
-        settled, doubts = _settle(stage, level, weight, tolerance)
-        moving = _moving(stage, weight, settled)
+        settled, doubts = _settle(stage, level, weight, _noise(problem), tolerance)
+        moving = _moving(stage, weight, settled, _noise(problem))
         basis, combination = _basis(weight, moving)
         if basis.size > MOST_COLUMNS:
             raise ValueError(f"its first layer has rank {basis.size}, at most {MOST_COLUMNS} fit")
@@ -145,8 +147,15 @@ def _centred(problem: Problem) -> tuple[Array, Array]:
     return rows[:, 0] + rows[:, 1:].sum(axis=1) / 2, rows[:, 1:]
 
 
+def _noise(problem: Problem) -> Array:
+    """Give for each unit of the first stage the row sum of weights up to which it is constant."""
+    size = np.abs(problem.inputs()).max()
+    result: Array = NEGLIGIBLE * size * np.abs(problem.stages[0].weight).sum(axis=1)
+    return result
+
+
 def _settle(
-    stage: Stage, level: Array, weight: Array, tolerance: float
+    stage: Stage, level: Array, weight: Array, constant: Array, tolerance: float
 ) -> tuple[NDArray[np.int8], int]:
     """Find decisions whose hyperplane misses the box, and count those that nearly do not."""
     settled = np.full(len(stage.unit), -1, dtype=np.int8)
@@ -154,7 +163,7 @@ def _settle(
     length = np.maximum(np.linalg.norm(weight, axis=1)[stage.unit], 1e-300)
     value = level[stage.unit] - stage.threshold
     noise = 1e-13 * (half + np.abs(level[stage.unit]) + np.abs(stage.threshold))
-    flat = half <= 1e-12 * np.abs(stage.weight).sum(axis=1)[stage.unit]
+    flat = half <= constant[stage.unit]
     settled[(value + half) / length <= tolerance] = 0
     settled[(value - half) / length >= -tolerance] = 1
     settled[flat] = value[flat] > noise[flat]
@@ -164,13 +173,13 @@ def _settle(
     return settled, int(near.sum())
 
 
-def _moving(stage: Stage, weight: Array, settled: NDArray[np.int8]) -> Ints:
+def _moving(stage: Stage, weight: Array, settled: NDArray[np.int8], constant: Array) -> Ints:
     """Give the units of which later layers, or the first layer's decisions, see something."""
     count = len(stage.bias)
     open_decisions = np.bincount(stage.unit, weights=settled < 0, minlength=count)
     segment = np.bincount(stage.unit, weights=settled > 0, minlength=count).astype(int)
     flat = (open_decisions == 0) & (stage.slopes[np.arange(count), segment] == 0.0)
-    still = np.abs(weight).sum(axis=1) <= 1e-12 * np.abs(stage.weight).sum(axis=1)
+    still = np.abs(weight).sum(axis=1) <= constant
     return np.flatnonzero(~still & ~flat)
 
 
@@ -178,12 +187,15 @@ def _basis(weight: Array, moving: Ints) -> tuple[Ints, Array]:
     """Choose independent rows, and write the moving rows as combinations of them.
 
     Raises:
-        ValueError: If rows are so nearly dependent that the rank is a matter of taste.
+        ValueError: If rows are so nearly dependent that the rank is a matter of taste, or so small
+            that rounding tells in what follows.
     """
     from scipy.linalg import lstsq, qr
 
     if not moving.size:
         return moving, np.zeros((0, 0))
+    if np.abs(weight[moving]).sum(axis=1).min() < _LEAST_SPAN:
+        raise ValueError(f"a unit of its first layer spans less than {_LEAST_SPAN} on this box")
     rows = weight[moving] / np.linalg.norm(weight[moving], axis=1)[:, None]
     _, upper, order = qr(rows.T, mode="economic", pivoting=True)
     size = np.abs(np.diag(upper))
