@@ -96,12 +96,33 @@ def radix(pace: Pace) -> Iterator[Row]:
     yield from _against(f"{title}, groups", graph, rows, pace, ("scipy",), {"scipy": 12.0})
     if not pace.quick:
         run, x = compile_network(graph, threads=1), _inputs(rows)
-        (seconds,), _ = minima([partial(run, x)], pace=pace)
-        share = graph.edges * rows / seconds / multiply_add_rate()
-        yield Row(f"{title}, groups: share of this core's peak of multiply-adds",
-                  "edges a second", "peak measured now", share, 0.7)  # fmt: skip
+        yield _share_of_peak(f"{title}, groups: share of the peak", partial(run, x),
+                             graph.edges * rows, 0.7)  # fmt: skip
     yield from _against(f"{title}, identical neurons merged", graph, rows, pace, ("scipy",), {},
                         merge=True)  # fmt: skip
+
+
+def _share_of_peak(
+    claim: str, call: Callable[[], NDArray[np.float32]], work: int, goal: float
+) -> Row:
+    """Measure a call and multiply-adds in registers in turn: a core's pace is never twice the same.
+
+    The share is the median of those of the rounds.
+    """
+    rates = []
+    call()
+    for _ in range(15):
+        start = cpu_seconds()
+        call()
+        seconds = cpu_seconds() - start
+        rates.append((work / seconds, multiply_add_rate()))
+    ours, peaks = np.transpose(rates)
+    shares = ours / peaks
+    counted = {"10^9 a second": f"{ours.max() / 1e9:.1f}, peak {peaks.max() / 1e9:.1f}"}
+    return Row(
+        claim, "edges a second", "multiply-adds in registers", float(np.median(shares)), goal,
+        spread=(shares.min(), shares.max()), rounds=(15, 15), counted=counted,
+    )  # fmt: skip
 
 
 def challenge(pace: Pace) -> Iterator[Row]:
@@ -248,7 +269,7 @@ def _bound(
     tile = vectors * execute.VECTOR_BYTES // x.itemsize
     packed = pack(tile, x.dtype)
     values = np.zeros(program.slots * tile + 16, np.float32)
-    values = values[-values.ctypes.data % execute.VECTOR_BYTES // x.itemsize :]
+    values = values[-values.ctypes.data % execute.LINE_BYTES // x.itemsize :]
 
     def run() -> NDArray[np.float32]:
         out = np.empty((len(x), len(program.outputs)), np.float32)

@@ -11,7 +11,7 @@ ROOM = 20  # neuron vectors in the table
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(("rows", "vectors"), [(1, 2), (1, 3), (2, 2), (8, 3)])
+@pytest.mark.parametrize(("rows", "vectors"), [(1, 3), (1, 4), (1, 6), (4, 3), (8, 3)])
 def test_runs_of_any_length_by_dense_products(rows: int, vectors: int, dtype: str) -> None:
     """All shapes that some host uses; this one's may be any of them."""
 

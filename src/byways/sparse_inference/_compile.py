@@ -354,9 +354,9 @@ def _restricted(order: EdgeOrder, graph: EdgeGraph, small: EdgeGraph) -> NDArray
 
 def _aligned(size: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     """Give an array that starts at a cache line, so that no vector crosses two."""
-    spare = execute.VECTOR_BYTES // dtype.itemsize
+    spare = execute.LINE_BYTES // dtype.itemsize
     raw = np.zeros(size + spare, dtype=dtype)
-    start = -raw.ctypes.data % execute.VECTOR_BYTES // dtype.itemsize
+    start = -raw.ctypes.data % execute.LINE_BYTES // dtype.itemsize
     return raw[start : start + size]
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from byways.core.compiled import borrowing, compiled, entry
 from byways.sparse_inference._lanes import clipped, filled, load, multiply_add, store
 from byways.sparse_inference._transpose import SQUARE_BYTES, turn
-from byways.sparse_inference._vector import REGISTERS, VECTOR_BYTES, accumulate
+from byways.sparse_inference._vector import LINE_BYTES, REGISTERS, VECTOR_BYTES, accumulate
 
 __all__ = [
     "CLAMP",
@@ -26,6 +26,7 @@ __all__ = [
     "GROUP_ROWS",
     "GROUP_VECTORS",
     "IDENTITY",
+    "LINE_BYTES",
     "PIECES",
     "REGISTERS",
     "SIGMOID",
@@ -39,8 +40,8 @@ __all__ = [
 ]
 
 IDENTITY, CLAMP, PIECES, TANH, SIGMOID = range(5)
-WIDE_VECTORS, GROUP_ROWS, GROUP_VECTORS = (6, 8, 3) if REGISTERS >= 32 else (2, 2, 2)
-EDGE_VECTORS = 4 if REGISTERS >= 32 else 2
+WIDE_VECTORS, GROUP_ROWS, GROUP_VECTORS = (6, 8, 3) if REGISTERS >= 32 else (4, 4, 3)
+EDGE_VECTORS = 4
 
 
 @borrowing

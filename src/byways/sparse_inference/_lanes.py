@@ -1,6 +1,6 @@
 """Vectors as values that kernels can hold: a compiler keeps them in registers.
 
-numba has arrays, which are memory, and numbers. ``load`` takes some vectors of 64 bytes of a flat
+numba has arrays, which are memory, and numbers. ``load`` takes some vectors of a flat
 array as one value; kernels written in Python then read as if it were a number.
 """
 

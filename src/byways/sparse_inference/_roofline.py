@@ -1,4 +1,4 @@
-"""The ceilings of this core, measured with the executor's own loop.
+"""The ceilings of this core: multiply-adds in registers, and loads by the executor's own loop.
 
 With several destinations a source is loaded once for as many multiply-adds, and arithmetic is the
 limit. With one destination each multiply-add loads a vector, and the limit is the level of the
@@ -15,7 +15,8 @@ import numpy as np
 
 from byways.core.compiled import entry
 from byways.core.plotting import INK, axes
-from byways.sparse_inference._vector import REGISTERS, VECTOR_BYTES, accumulate
+from byways.sparse_inference._lanes import filled, load, multiply_add, store
+from byways.sparse_inference._vector import LINE_BYTES, VECTOR_BYTES, accumulate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Ceilings", "load_rate", "multiply_add_rate", "plot_roofline"]
 
-# Sums that fill the registers and leave room for a source and a weight; more would be spilled.
-_ROWS, _VECTORS, _ALONE = (8, 3, 8) if REGISTERS >= 32 else (6, 1, 4)
+_MOST, _REST = 8, 4  # sums: enough for two multipliers of six cycles, and they fit the registers
+_ALONE = 8  # vectors a neuron when loads are measured
 _EDGES, _ROUNDS = 20_000, 50
 _LANES = VECTOR_BYTES // 4
 _MEMORIES = (("24 KB", 24 << 10), ("384 KB", 384 << 10), ("64 MB", 64 << 20))
@@ -89,22 +90,39 @@ def plot_roofline(
 
 
 def multiply_add_rate() -> float:
-    """Measure the multiply-adds of float32 numbers a second that one core can do."""
-    edges, seconds = _least_time(_several, 0, _ROWS, _VECTORS)
-    return edges * _ROWS * _VECTORS * _LANES / seconds
+    """Measure the multiply-adds of float32 numbers a second that one core can do in registers."""
+    values = np.ones((_MOST + _REST) * _LANES, np.float32)
+    seconds = _least_time(_in_registers, values, np.float32(0.5), _EDGES)
+    return _EDGES * (_MOST + _REST) * _LANES / seconds
 
 
 def load_rate(size: int) -> float:
     """Measure the bytes a second that one core loads while it sweeps over ``size`` bytes."""
-    edges, seconds = _least_time(_alone, size, 1, _ALONE)
+    width = _ALONE * _LANES
+    count = max(size // (4 * width), 1)
+    edges = max(count, _EDGES)
+    values = np.ones((count + 2) * width + LINE_BYTES // 4, np.float32)  # zeros share one page
+    values = values[-values.ctypes.data % LINE_BYTES // 4 :]
+    sources = ((np.arange(edges) % count + 2) * width).astype(np.uint32)
+    weights, plain = np.zeros(edges, np.float32), np.zeros(1, np.float32)
+    places = np.arange(2) * width
+    seconds = _least_time(_alone, values, places, sources, weights, plain, edges)
     return edges * _ALONE * VECTOR_BYTES / seconds
 
 
 @entry
-def _several(values: Any, places: Any, sources: Any, weights: Any, plain: Any, edges: int) -> None:
-    accumulate(  # type: ignore[call-arg]  # numba hands over the typing context
-        values, places, 0, sources, 0, edges, weights, 0, plain, plain, plain, 0, 0, _ROWS, _VECTORS
-    )
+def _in_registers(values: Any, factor: Any, times: int) -> None:
+    """Let sums that depend on nothing but themselves grow to twice the number they begin with.
+
+    They are two lots, for LLVM splits only vectors of a power of two into registers.
+    """
+    most, rest = load(values, 0, _MOST), load(values, 0, _REST)  # type: ignore[call-arg]
+    one, as_many = filled(values[0], most), filled(values[0], rest)
+    for _ in range(times):
+        most = multiply_add(most, factor, one)
+        rest = multiply_add(rest, factor, as_many)
+    store(values, 0, most)
+    store(values, _MOST * _LANES, rest)
 
 
 @entry
@@ -114,23 +132,12 @@ def _alone(values: Any, places: Any, sources: Any, weights: Any, plain: Any, edg
     )
 
 
-def _least_time(
-    kernel: Callable[..., Any], size: int, rows: int, vectors: int
-) -> tuple[int, float]:
-    """Give the number of edges and the least seconds in which they ran."""
-    width = vectors * _LANES
-    count = max(size // (4 * width), 1)
-    edges = max(count, _EDGES)
-    spare = rows + 1
-    values = np.ones((count + spare) * width + _LANES, np.float32)  # zeros share one page
-    values = values[-values.ctypes.data % VECTOR_BYTES // 4 :]
-    sources = ((np.arange(edges) % count + spare) * width).astype(np.uint32)
-    weights, plain = np.zeros(rows * edges, np.float32), np.zeros(rows, np.float32)
-    arguments = values, np.arange(spare) * width, sources, weights, plain, edges
+def _least_time(kernel: Callable[..., Any], *arguments: Any) -> float:
+    """Give the least seconds of a call."""
     kernel(*arguments)
     best = float("inf")
     for _ in range(_ROUNDS):
         start = time.thread_time()
         kernel(*arguments)
         best = min(best, time.thread_time() - start)
-    return edges, best
+    return best

@@ -13,11 +13,11 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from byways.sparse_inference._vector import REGISTERS
+from byways.sparse_inference._vector import VECTOR_BYTES
 
 __all__ = ["SQUARE_BYTES", "turn"]
 
-SQUARE_BYTES = 64 if REGISTERS >= 32 else 32
+SQUARE_BYTES = VECTOR_BYTES
 
 _INDEX, _LANE = ir.IntType(64), ir.IntType(32)
 

@@ -3,8 +3,8 @@
 ``accumulate`` adds a run of edges to ``rows`` destinations of ``vectors`` vectors each. A compiler
 keeps such accumulators in registers only if the loop is written with them as values; numba's arrays
 are memory, so the loop is emitted as LLVM instructions, with one phi node per accumulator. A vector
-is 64 bytes; on machines with shorter registers LLVM splits it, and ``REGISTERS`` tells how many
-vectors their registers hold together.
+is as long as a register, and ``REGISTERS`` tells how many of those there are; LLVM splits it where
+they are shorter than 32 bytes.
 """
 
 from __future__ import annotations
@@ -19,23 +19,26 @@ from numba.extending import intrinsic
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["REGISTERS", "UNALIGNED", "VECTOR_BYTES", "accumulate", "broadcast"]
+__all__ = ["LINE_BYTES", "REGISTERS", "UNALIGNED", "VECTOR_BYTES", "accumulate", "broadcast"]
 
 
 def _registers() -> int:
-    """Count: 32 of 64 bytes with AVX-512, 16 of 32 bytes with AVX, 32 of 16 bytes on ARM."""
+    """Count: 32 of 64 bytes with AVX-512, 16 of 32 bytes with AVX, as much as 32 of 16 on ARM."""
     try:
         features = binding.get_host_cpu_features()
     except RuntimeError:  # LLVM cannot tell
-        return 8
-    return 32 if features.get("avx512f") else 8
+        return 16
+    return 32 if features.get("avx512f") else 16
 
 
-VECTOR_BYTES = 64
 REGISTERS = _registers()
+VECTOR_BYTES = 64 if REGISTERS >= 32 else 32
+LINE_BYTES = 64  # of a cache
 _INDEX = ir.IntType(64)
 UNALIGNED = 4  # bytes; what vectors may rely on
-_BUSY = 4  # accumulators that keep the multipliers busy while each waits for its last addition
+_BUSY = (
+    256 // VECTOR_BYTES
+)  # accumulators that keep the multipliers busy while each waits for its last addition
 # Places of the arguments of ``accumulate``.
 _ARRAYS = {"values": 0, "places": 1, "sources": 3, "weights": 6, "bias": 8, "low": 9, "high": 10}
 _NUMBERS = {"place": 2, "first": 4, "last": 5, "weight": 7, "begins": 11, "ends": 12}
@@ -141,7 +144,7 @@ def _emit(b: Any, arrays: dict[str, Any], numbers: dict[str, Any], rows: int, ve
     if 2 * size <= _BUSY:
         # So few multiplications do not cover the way of the next sums from the second cache.
         following = element("places", numbers["place"], rows)
-        for k in range(vectors):
+        for k in range(0, vectors, LINE_BYTES // VECTOR_BYTES):
             _prefetch(b, at(following, k))
 
         def pair(edge: Any, sums: list[Any]) -> list[Any]:
