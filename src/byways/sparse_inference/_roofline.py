@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, no_type_check
 
 import numpy as np
 
@@ -111,12 +111,13 @@ def load_rate(size: int) -> float:
 
 
 @entry
+@no_type_check  # numba hands over the typing context
 def _in_registers(values: Any, factor: Any, times: int) -> None:
     """Let sums that depend on nothing but themselves grow to twice the number they begin with.
 
     They are two lots, for LLVM splits only vectors of a power of two into registers.
     """
-    most, rest = load(values, 0, _MOST), load(values, 0, _REST)  # type: ignore[call-arg]
+    most, rest = load(values, 0, _MOST), load(values, 0, _REST)
     one, as_many = filled(values[0], most), filled(values[0], rest)
     for _ in range(times):
         most = multiply_add(most, factor, one)
@@ -127,7 +128,7 @@ def _in_registers(values: Any, factor: Any, times: int) -> None:
 
 @entry
 def _alone(values: Any, places: Any, sources: Any, weights: Any, plain: Any, edges: int) -> None:
-    accumulate(  # type: ignore[call-arg]
+    accumulate(  # type: ignore[call-arg]  # as above
         values, places, 0, sources, 0, edges, weights, 0, plain, plain, plain, 0, 0, 1, _ALONE
     )
 
