@@ -79,6 +79,9 @@ def test_values_and_segments_hold_in_exact_rationals(
     plain = PlainActivation(*numbers, float(offset))
     expected = activate(plain, Fraction(z))
     assert float(ours(z)) == pytest.approx(float(expected), rel=1e-13, abs=1e-10)
+    piece = sum(Fraction(t) < Fraction(z) for t in breakpoints)
+    exact_slopes, intercepts = ours.exact_pieces()
+    assert exact_slopes[piece] * Fraction(z) + intercepts[piece] == expected
     assert int(ours.segment(z)) == plain_segment(plain, Fraction(z))
 
 

@@ -168,3 +168,11 @@ def test_polytopes_that_do_not_fit_are_refused(
 def test_a_polytope_needs_a_box() -> None:
     with pytest.raises(TypeError, match=r"inside a byways\.Box"):
         Polytope([[1.0]], [1.0], ([0.0], [1.0]))  # type: ignore[arg-type]
+
+
+def test_shares_of_a_box() -> None:
+    box = Box([-1.0, 0.0, 5.0, -1.5e308], [1.0, 8.0, 5.0, 1.5e308])
+    corners = np.array([box.lower, box.upper])
+    assert box.shares(corners).tolist() == [[0.0] * 4, [1.0, 1.0, 0.0, 1.0]]
+    assert box.shares([0.5, 2.0, 5.0, 0.0]).tolist() == [0.75, 0.25, 0.0, 0.5]
+    assert box.shares([-7.0, 9.0, 6.0, 1.7e308]).tolist() == [0.0, 1.0, 0.0, 1.0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
@@ -32,6 +34,17 @@ def test_linear_units_have_no_segments():
     assert chain.units == 2
     assert chain.layers[0].decided.tolist() == [0, 2]
     np.testing.assert_array_equal(chain.segments([[-1.0], [2.0]]), [[0, 0], [1, 1]])
+
+
+def test_each_unit_has_its_decisions_and_pieces():
+    layer = Layer(np.eye(4), [0.0] * 4, PerUnit((relu, identity, clamp(-0.1, 0.3)), [2, 1, 0, 2]))
+    unit, cuts = layer.cuts
+    assert unit.tolist() == [0, 0, 2, 3, 3]
+    assert cuts.tolist() == [-0.1, 0.3, 0.0, -0.1, 0.3]
+    slopes, levels = layer.pieces(exact=True)
+    low, high = Fraction(-0.1), Fraction(0.3)
+    assert slopes.tolist() == [[0, 1, 0], [1, 1, 1], [0, 1, 1], [0, 1, 0]]
+    assert levels.tolist() == [[low, 0, high], [0, 0, 0], [0, 0, 0], [low, 0, high]]
 
 
 def test_values_and_local_maps():

@@ -11,6 +11,7 @@ import pytest
 
 from byways.core.chain import LayerChain
 from byways.core.domains import Box, Polytope
+from byways.core.exact import integers
 from byways.networks import random_network
 from byways.regions import Slice, WholeSpace
 from byways.regions._check import OPEN, Rows
@@ -42,26 +43,32 @@ def rationals(numbers: Any) -> list[Fraction]:
     return [Fraction(x) for x in np.ravel(numbers).tolist()]
 
 
-def settled(rows: Rows, truth: list[tuple[int, Fraction]]) -> tuple[list[int], list[int]]:
-    """Give the sides of a point's cell, those of the domain's rows before them, and its rows."""
-    sides = [1] * rows.given + [side for side, _ in truth]
-    return sides, rows.on(sides, rows.functions)
-
-
-def coefficients(rows: Rows, row: int) -> list[int]:
-    found: list[int] = (rows._limbs(row).astype(object) @ rows.powers).tolist()
+def functions_on(rows: Rows, sides: list[int]) -> list[int]:
+    """Give the rows of a cell as functions."""
+    found: list[int] = rows.on(np.array(sides)[:, None], rows.functions).ravel().tolist()
     return found
 
 
-def rows_at(rows: Rows, here: list[int], point: list[Fraction]) -> list[Fraction]:
+def settled(rows: Rows, truth: list[tuple[int, Fraction]]) -> tuple[list[int], list[int]]:
+    """Give the sides of a point's cell, those of the domain's rows before them, and its rows."""
+    sides = [1] * rows.given + [side for side, _ in truth]
+    return sides, functions_on(rows, sides)
+
+
+def rows_at(rows: Rows, functions: list[int], point: list[Fraction]) -> list[Fraction]:
     """Evaluate rows, as functions of the box's shares, times some number."""
     if rows.bounded:
-        ends = zip(rationals(rows.lower), point, rationals(rows.upper), strict=True)
+        ends = zip(rationals(rows.box.lower), point, rationals(rows.box.upper), strict=True)
         point = [(x - low) / (high - low) for low, x, high in ends]
     return [
-        sum(c * x for c, x in zip(coefficients(rows, row), [*point, 1], strict=True))
-        for row in here
+        sum(c * x for c, x in zip(rows.packing.coefficients(f), [*point, 1], strict=True))
+        for f in functions
     ]
+
+
+def signs_of(truth: list[tuple[int, Fraction]]) -> Any:
+    """Give the signs of a point's rows, as those of the only leaf of a proof."""
+    return np.array([[int(size > 0) - int(size < 0) for _, size in truth]], dtype=np.int8)
 
 
 def proportional(found: list[Any], truth: list[Fraction]) -> bool:
@@ -78,37 +85,49 @@ def test_rows_are_distances_from_the_breakpoints(activation: Any, widths: tuple[
     for numbers in rng.uniform(-1.0, 1.0, size=(5, 3)):
         point = rationals(numbers)
         truth = decided(chain, point)
-        sides, here = settled(rows, truth)
-        sizes = [size for _, size in truth]
-        assert proportional(rows_at(rows, here, point), sizes)
-        near, there = (rows.on(sides, image) for image in rows._images(numbers))
-        assert proportional(there, sizes)
-        # The first point is another one, but not by much.
-        assert not proportional(near, sizes)
-        np.testing.assert_allclose(near[0] / near[-1], float(sizes[0] / sizes[-1]), rtol=1e-3)
+        sizes, signs = [size for _, size in truth], signs_of(truth)
+        assert proportional(rows_at(rows, settled(rows, truth)[1], point), sizes)
+        assert rows.unproven(signs, numbers[None]) == []
+        assert rows.inside(signs[0], numbers.tolist())
+        for k in range(len(sizes)):  # no other signs will do
+            other = np.where(np.arange(len(sizes)) == k, -signs, signs).astype(np.int8)
+            assert rows.unproven(other, numbers[None]) == [0]
+            assert not rows.inside(other[0], numbers.tolist())
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_values_at_points_are_distances(activation: Any) -> None:
+    """One column per point, each with sides of its own."""
+    chain = random_network((3, 4, 3, 1), rng=5, activation=activation)
+    rows, points = Rows(chain, CUBE, LARGEST), np.random.default_rng(0).uniform(-1, 1, (4, 3))
+    truths = [decided(chain, rationals(point)) for point in points]
+    sides = np.array([[side for side, _ in truth] for truth in truths])
+    image = rows.first @ np.column_stack([integers([*p.tolist(), 1])[0] for p in points])
+    for values, truth in zip(rows.on(sides.T, image).T.tolist(), truths, strict=True):
+        assert proportional(values, [size for _, size in truth])
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_the_point_close_by_is_a_point_of_the_domain(activation: Any) -> None:
-    """Its shares are multiples of a power of two, and an end of the box is met exactly."""
+    """An end of the box is met exactly, so that the signs are those at the corner."""
     chain = random_network((3, 4, 3, 1), rng=5, activation=activation)
     box = Box([-0.3, 1e-3, 2.0], [0.1, 7.0, 2.0])
     rows = Rows(chain, box, LARGEST)
     for corner in itertools.product(*zip(box.lower, box.upper, strict=True)):
-        truth = decided(chain, rationals(corner))
-        sides = [side for side, _ in truth]
-        for image in rows._images(np.array(corner)):
-            assert proportional(rows.on(sides, image), [size for _, size in truth])
-    for outside in ([-0.31, 1.0, 2.0], [0.0, 7.1, 2.0], [0.0, 1.0, np.nan]):
-        assert not list(rows._images(np.array(outside)))
+        signs, point = signs_of(decided(chain, rationals(corner))), np.array([corner])
+        assert rows.unproven(signs, point) == []
+        assert rows.inside(signs[0], list(corner))
+    for outside in ([-0.31, 1.0, 2.0], [0.0, 7.1, 2.0], [0.0, 1.0, np.nan], [np.inf, 1.0, 2.0]):
+        assert rows.unproven(signs, np.array([outside])) == [0]
+        assert not rows.inside(signs[0], outside)
 
 
 def test_a_layer_waits_for_the_one_before() -> None:
     rows = Rows(random_network((3, 4, 3, 1), rng=5), CUBE, LARGEST)
     sides = [0, 1, OPEN, 1, *[OPEN] * 3]
-    assert len(rows.on(sides, rows.functions)) == 4
+    assert len(functions_on(rows, sides)) == 4
     sides[2] = 0
-    assert len(rows.on(sides, rows.functions)) == 7
+    assert len(functions_on(rows, sides)) == 7
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -138,7 +157,7 @@ def test_where_the_largest_value_is_zero() -> None:
     """Unit 0 touches the box, unit 1 is zero, and unit 2 falls below zero."""
     pairs = [([[1.0], [0.0], [-1.0]], [-1.0, 0.0, -3.0]), ([[1.0] * 3], [0.0])]
     rows = Rows(LayerChain.from_arrays(pairs), Box([-1.0], [1.0]), LARGEST)
-    here = rows.on([OPEN] * 3, rows.functions)
+    here = functions_on(rows, [OPEN] * 3)
     assert [row == 0 for row in here] == [False, True, False]
     for k, side, empty in [(0, 1, True), (0, 0, False), (1, 1, True), (1, 0, False), (2, 1, True)]:
         sides = [OPEN] * 3
@@ -155,7 +174,7 @@ def test_in_the_whole_space_slopes_have_to_cancel() -> None:
     pairs = [([[0.1], [0.3]], [0.0, 1.0]), ([[1.0, 1.0]], [0.0])]
     rows = Rows(LayerChain.from_arrays(pairs), WholeSpace(1), LARGEST)
     sides = [1, 0]  # x > 0 and x <= -1 / 0.3
-    here = rows.on(sides, rows.functions)
+    here = functions_on(rows, sides)
     exact = Fraction(0.3) / Fraction(0.1)
     assert rows.empty(sides, here, [(0, exact.numerator), (1, exact.denominator)])
     assert not rows.empty(sides, here, [(0, 3), (1, 1)])
@@ -189,7 +208,7 @@ def test_units_are_numbered_and_bends_exact() -> None:
     """A tenth is no binary number, and 1e-300 no small one."""
     chain = LayerChain.from_arrays([([[0.1], [1e-300]], [0.3, 1.0]), ([[1.0, 1.0]], [0.0])])
     rows = Rows(chain, Box([-1.0], [1.0]), LARGEST)
-    found = rows_at(rows, rows.on([1, 0], rows.functions), [Fraction(1, 3)])
+    found = rows_at(rows, functions_on(rows, [1, 0]), [Fraction(1, 3)])
     truth = [Fraction(0.1) / 3 + Fraction(0.3), Fraction(1e-300) / 3 + 1]
     assert proportional(found, truth)
     assert rows.unit == [0, 1]

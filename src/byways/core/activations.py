@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -97,19 +98,23 @@ class PiecewiseLinear:
 
     def pieces(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Give slopes and intercepts of all pieces, each of shape ``(k + 1,)``."""
-        slopes = np.array(self.slopes, dtype=np.float64)
-        intercepts = np.zeros_like(slopes)
+        return np.array(self.slopes), np.array(self._intercepts(float))
+
+    def exact_pieces(self) -> tuple[list[Fraction], list[Fraction]]:
+        """Give slopes and intercepts of all pieces as rationals; floats round the intercepts."""
+        return list(map(Fraction, self.slopes)), self._intercepts(Fraction)
+
+    def _intercepts(self, number: type[Any]) -> list[Any]:
+        cuts, slopes = list(map(number, self.breakpoints)), list(map(number, self.slopes))
         # Continuity at t_i: a_{i-1} t_i + c_{i-1} = a_i t_i + c_i. From the segment of 0 outward,
         # so that the limits of a clamp come out without rounding.
-        home = int(np.searchsorted(self.breakpoints, 0.0, side="left"))
-        intercepts[home] = self.offset
-        for i in range(home, len(self.breakpoints)):
-            intercepts[i + 1] = intercepts[i] + (slopes[i] - slopes[i + 1]) * self.breakpoints[i]
+        home = sum(t < 0 for t in cuts)
+        result = [number(self.offset)]
+        for i in range(home, len(cuts)):
+            result.append(result[-1] + (slopes[i] - slopes[i + 1]) * cuts[i])
         for i in range(home, 0, -1):
-            intercepts[i - 1] = (
-                intercepts[i] + (slopes[i] - slopes[i - 1]) * self.breakpoints[i - 1]
-            )
-        return slopes, intercepts
+            result.insert(0, result[0] + (slopes[i] - slopes[i - 1]) * cuts[i - 1])
+        return result
 
     @property
     def is_identity(self) -> bool:

@@ -82,17 +82,25 @@ class Layer:
     @cached_property
     def decided(self) -> NDArray[np.intp]:
         """Units that have segments, which are those whose function has a breakpoint."""
-        counts = np.array([len(function.breakpoints) for function in self.functions])
-        return np.flatnonzero(counts[self.kinds])
+        return np.unique(self.cuts[0])
 
-    def pieces(self) -> tuple[Array, Array]:
+    @cached_property
+    def cuts(self) -> tuple[NDArray[np.intp], Array]:
+        """Unit and breakpoint of each decision "is ``z`` above ``t``?", in the order of units."""
+        points = [self.functions[kind].breakpoints for kind in self.kinds.tolist()]
+        unit = np.repeat(np.arange(self.width), [len(found) for found in points])
+        return unit, np.array([t for found in points for t in found], dtype=np.float64)
+
+    def pieces(self, exact: bool = False) -> tuple[NDArray[Any], NDArray[Any]]:
         """Give slopes and intercepts of each unit's pieces, ``(units, pieces)``.
 
-        Units with fewer pieces than others repeat their last.
+        Units with fewer pieces than others repeat their last. Exact ones are rationals: floats
+        round the intercepts.
         """
         most = np.arange(max(len(function.slopes) for function in self.functions))
-        tables = [np.take(f.pieces(), most, axis=1, mode="clip") for f in self.functions]
-        slopes, intercepts = np.stack(tables, axis=1)
+        tables: list[Any] = [f.exact_pieces() if exact else f.pieces() for f in self.functions]
+        filled = [np.take(table, most, axis=1, mode="clip") for table in tables]
+        slopes, intercepts = np.stack(filled, axis=1)
         return slopes[self.kinds], intercepts[self.kinds]
 
 
@@ -234,11 +242,8 @@ class LayerChain:
         values = self.pre_activations(x)
         result = np.zeros(values[0].shape[:-1], dtype=np.bool_)
         for i in self.hidden:
-            layer = self.layers[i]
-            for k, function in enumerate(layer.functions):
-                for t in function.breakpoints:
-                    near = np.abs(values[i] - t) <= tolerance
-                    result |= near[..., layer.kinds == k].any(axis=-1)
+            unit, cuts = self.layers[i].cuts
+            result |= (np.abs(values[i][..., unit] - cuts) <= tolerance).any(axis=-1)
         return result
 
     def local_map(

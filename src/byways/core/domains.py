@@ -114,6 +114,17 @@ class Box:
         within = (points >= self.lower) & (points <= self.upper)
         return np.asarray(within.all(axis=-1))
 
+    def shares(self, x: ArrayLike) -> Array:
+        """Give how far along each side points ``(..., n)`` lie: 0 at ``lower``, 1 at ``upper``.
+
+        Points outside are clipped; along a flat side it is 0.
+        """
+        points = _points(x, self.dim).clip(self.lower, self.upper)
+        # Halves, for the length of a side may be more than a float holds.
+        half = np.maximum(self.upper / 2 - self.lower / 2, np.finfo(np.float64).tiny)
+        result: Array = ((points / 2 - self.lower / 2) / half).clip(0.0, 1.0)
+        return result
+
     def sample(self, rng: np.random.Generator, n: int) -> Array:
         """Draw ``n`` uniform points, shape ``(n, dim)``."""
         return self.lower + rng.random((n, self.dim)) * (self.upper - self.lower)

@@ -18,28 +18,24 @@ of a side, or all rows of a cell are multiplied by a positive number, so all num
 
 from __future__ import annotations
 
-import math
-from fractions import Fraction
-from itertools import accumulate, pairwise
-from operator import getitem, lshift, mul
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+from byways.core.exact import Packing, homogeneous, integer_arrays, integers, product
 
+if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from byways.core.activations import PiecewiseLinear
     from byways.core.chain import LayerChain
 
-    Multipliers = list[tuple[int, int]]  # rows and their weights
+    Numbers = NDArray[Any]  # Python's integers, a column for each function or point
 
-__all__ = ["RefusedError", "Rows", "check", "integers"]
+__all__ = ["RefusedError", "Rows", "check"]
 
 LEAF = SPLIT = OPEN = -1  # in "decision", in "kept", in sides
-LIMB = 16  # bits
+BLOCK, GRID = 1024, 2.0**24  # leaves, points along a side
 
 
 class RefusedError(Exception):
@@ -52,21 +48,20 @@ def check(chain: LayerChain, domain: Any, proof: Any) -> NDArray[np.uint8]:
     Raises:
         RefusedError: If it does not prove a list.
     """
-    multipliers, witnesses = proof.multipliers(), proof.witnesses()
+    multipliers, refused, leaves = proof.multipliers(), 0, list[list[int]]()
     largest = max([1, *(sum(weight for _, weight in side) for side in multipliers)])
-    rows, refused, leaves = Rows(chain, domain, largest), 0, list[list[int]]()
-    start = [1] * rows.given + [OPEN] * len(rows.unit)
-    waiting = [(start, rows.on(start, rows.functions))]
+    rows = Rows(chain, domain, largest)
+    waiting = [([1] * rows.given + [OPEN] * len(rows.unit), list[int]())]
     nodes = zip(proof.decision.tolist(), proof.kept.tolist(), strict=True)
     for place, (decision, kept) in enumerate(nodes):
         (sides, here), k = waiting.pop(), rows.given + decision
-        if (decision, kept) == (LEAF, SPLIT):
-            if OPEN in sides or not rows.inside(sides, here, next(witnesses)):
-                raise RefusedError(f"leaf {len(leaves)}: its witness does not lie in the region")
-            leaves.append(sides[rows.given :])
+        if len(here) < len(sides) and OPEN not in sides[: len(here)]:
+            here = rows.on(np.array(sides)[:, None], rows.functions).ravel().tolist()
+        if (decision, kept) == (LEAF, SPLIT) and OPEN not in sides:
+            # What the signs have to be at a point of the region.
+            signs = [1 if side else -bool(row) for side, row in zip(sides, here, strict=True)]
+            leaves.append(signs)
             continue
-        if OPEN not in sides[: len(here)]:
-            here = rows.on(sides, rows.functions)
         if kept not in (SPLIT, 0, 1) or not rows.given <= k < len(here) or sides[k] != OPEN:
             raise RefusedError(f"node {place}: decision {decision} is not open here")
         both = [([*sides[:k], side, *sides[k + 1 :]], here) for side in (0, 1)]
@@ -81,8 +76,13 @@ def check(chain: LayerChain, domain: Any, proof: Any) -> NDArray[np.uint8]:
         raise RefusedError("the tree ends with open sides: sign vectors are missing")
     if proof.points.shape != (len(leaves), domain.dim) or len(multipliers) != refused:
         raise RefusedError("there are more witnesses or multipliers than facts")
-    segments = np.array(leaves, dtype=np.uint8) @ np.equal.outer(rows.unit, np.unique(rows.unit))
-    return np.unique(segments, axis=0)
+    wanted = np.array(leaves, dtype=np.int8)
+    unproven = rows.unproven(wanted, proof.points)
+    for leaf, witness in zip(unproven, proof.witnesses(unproven), strict=True):
+        if not rows.inside(wanted[leaf], witness):
+            raise RefusedError(f"leaf {leaf}: its witness does not lie in the region")
+    above = (wanted[:, rows.given :] == 1).astype(np.uint8)
+    return np.unique(above @ np.equal.outer(rows.unit, np.unique(rows.unit)), axis=0)
 
 
 class Rows:
@@ -94,119 +94,78 @@ class Rows:
     """
 
     def __init__(self, chain: LayerChain, domain: Any, largest: int) -> None:
-        nothing = np.zeros((0, chain.input_size)), np.zeros(0)
-        normals, bounds = getattr(domain, "A", nothing[0]), getattr(domain, "b", nothing[1])
-        layers = chain.layers[: max(chain.hidden, default=-1) + 1]
-        maps = [(layer.map.to_dense(), layer.bias) for layer in layers] or [nothing]
-        maps[0] = np.vstack([-normals, maps[0][0]]), np.append(bounds, maps[0][1])
-        self.first, *others = [_affine(*parts) for parts in maps]
+        layers = chain.layers[: max(chain.hidden, default=0) + 1]
+        maps = [(layer.map.to_dense(), layer.bias) for layer in layers]
+        self.given = len(getattr(domain, "A", []))
+        if self.given:
+            maps[0] = np.vstack([-domain.A, maps[0][0]]), np.append(domain.b, maps[0][1])
+        self.first, *others = [homogeneous(*parts) for parts in maps]
         if hasattr(domain, "directions"):
-            self.first = self.first @ _affine(domain.directions.T, domain.origin)
-        self.given, self.layers, self.unit, units = len(normals), list[Any](), list[int](), 0
-        steps, onwards = [1, *(m[-1, -1] for m in others)], [*(m.tolist() for m in others), []]
-        for layer, step, onward in zip(layers, steps, onwards, strict=False):
-            pieces = [_pieces(layer.functions[kind]) for kind in layer.kinds]
-            common = math.lcm(*(x.denominator for unit in pieces for part in unit for x in part))
-            whole = [[[int(x * common) for x in part] for part in unit] for unit in pieces]
-            cuts = [(i, t) for i, (ts, _, _) in enumerate(whole) for t in ts]
-            lines = [list(zip(*unit[1:], strict=True)) for unit in whole]
-            self.layers.append((step * common, common, cuts, [*lines, [(common, 0)]], onward))
-            self.unit += [units + i for i, _ in cuts]
-            units += len(whole)
-            largest *= common + sum(abs(x) for unit in whole for part in unit for x in part)
-            largest *= sum(abs(x) for row in onward for x in row) or 1
-        self._pack(getattr(domain, "box", domain), largest)
-
-    def _pack(self, box: Any, largest: int) -> None:
-        """Write the first rows as functions of y."""
-        functions, self.bounded = self.first.copy(), hasattr(box, "lower")
+            self.first = self.first @ homogeneous(domain.directions.T, domain.origin)
+        self.layers, self.unit = list[Any](), list[int]()
+        starts, onwards = accumulate(chain.widths[1:], initial=0), [*others, np.eye(1, dtype=int)]
+        for layer, start, onward in zip(layers, starts, onwards, strict=False):
+            unit, cuts = layer.cuts
+            (cuts, *tables), common = integer_arrays(cuts, *layer.pieces(exact=True))
+            of_unit = np.equal.outer(np.arange(layer.width), unit).astype(int)
+            self.layers.append((common, unit, cuts[:, None], of_unit, np.array(tables), onward))
+            self.unit += (start + unit).tolist()
+            largest *= 2 * max(map(abs, [common, *cuts, *np.ravel(tables)]))
+            largest *= int(abs(onward).sum(axis=1).max())
+        self.table, self.box = self.first, getattr(domain, "box", domain)
+        self.bounded = hasattr(self.box, "lower")
         if self.bounded:
-            self.lower, self.upper = box.lower, box.upper
-            self.half = np.maximum(box.upper / 2 - box.lower / 2, np.finfo(float).tiny)
-            ends, one = integers([*box.lower, *box.upper])
-            low, high = np.array(ends, dtype=object).reshape(2, -1)
-            functions[:, :-1] *= high - low
-            functions[:, -1] = self.first[:, :-1] @ low + self.first[:, -1] * one
-        bits = LIMB * ((largest * int(abs(functions).sum())).bit_length() // LIMB + 1)
-        places = range(0, bits * functions.shape[1], bits)
-        self.powers = np.array([1 << i for i in range(0, bits, LIMB)], dtype=object)
-        self.middle = sum(1 << place + bits - 1 for place in places)
-        self.functions = [sum(map(lshift, row, places)) for row in functions.tolist()]
-        self.limbs = np.hstack([self._limbs(row) for row in self.functions]).astype(np.float64)
+            (low, high), one = integer_arrays(self.box.lower, self.box.upper)
+            slopes, constants = self.first[:, :-1] * (high - low), self.first @ np.append(low, one)
+            self.table = np.column_stack([slopes, constants])
+        self.packing = Packing(domain.dim, largest * int(abs(self.table).max()))
+        self.functions = self.packing.pack(self.table)[:, None]
 
-    def on(self, sides: list[int], z: list[int]) -> list[int]:
-        """Give the rows of a cell, up to the first layer with an open decision."""
+    def on(self, sides: NDArray[Any], z: Numbers) -> Numbers:
+        """Give the rows of cells, up to the first layer with an open decision."""
+        # The last of z is the 1 of (x, 1), times all that the other numbers were multiplied by.
         rows, z = z[: self.given], z[self.given :]
-        for step, common, cuts, tables, onward in self.layers:
-            before, pieces, one = len(rows), [0] * len(z), z[-1]
-            rows = [step * row for row in rows] + [common * z[i] - t * one for i, t in cuts]
-            if OPEN in sides[: len(rows)]:
+        for common, unit, cuts, of_unit, tables, onward in self.layers:
+            own = sides[len(rows) :][: len(unit)]
+            rows = np.vstack([common * rows, common * z[unit] - cuts * z[-1]])
+            if len(rows) == len(sides) or (own == OPEN).any():
                 break
-            for (i, _), side in zip(cuts, sides[before:], strict=False):
-                pieces[i] += side
-            lines = zip(map(getitem, tables, pieces), z, strict=True)
-            out = [slope * value + level * one for (slope, level), value in lines]
-            z = [sum(map(mul, weights, out)) for weights in onward]
+            slopes, levels = tables[:, np.arange(len(of_unit))[:, None], of_unit @ own]
+            z = onward @ np.vstack([slopes * z[:-1] + levels * z[-1], common * z[-1]])
+            rows *= onward[-1, -1]
         return rows
 
-    def empty(self, sides: list[int], here: list[int], multipliers: Multipliers) -> bool:
-        """Tell whether a combination of rows proves that a cell is empty."""
-        if any(k < 0 or sides[k] == OPEN or v < 0 for k, v in multipliers):
+    def empty(self, sides: list[int], here: list[int], side: list[tuple[int, int]]) -> bool:
+        """Tell whether a combination of rows, given as rows and weights, proves a cell empty."""
+        if any(k < 0 or sides[k] == OPEN or v < 0 for k, v in side):
             return False
-        limbs = self._limbs(sum((v if sides[k] else -v) * here[k] for k, v in multipliers))
-        if not self.bounded and limbs[:-1].any():
+        total = sum(v * here[k] if sides[k] else -v * here[k] for k, v in side)
+        if not (self.bounded or self.packing.is_constant(total)):
             return False
-        above = np.append(limbs[:-1, -1] >= 0, True)  # which slopes, and the constant
-        top = (above @ limbs).astype(object) @ self.powers
-        return top < 0 or (top == 0 and any(v and (sides[k] or here[k]) for k, v in multipliers))
+        top = self.packing.highest(total)
+        return top < 0 or (top == 0 and any(v and (sides[k] or here[k]) for k, v in side))
 
-    def inside(self, sides: list[int], here: list[int], witness: Any) -> bool:
-        """Tell whether a point, or one close to it, is in the domain and in a cell."""
-        for image in self._images(witness):
-            values = zip(sides, here, self.on(sides, image), strict=True)
-            if all(v > 0 if side else v < 0 or v == row == 0 for side, row, v in values):
-                return True
-        return False
+    def unproven(self, wanted: NDArray[np.int8], points: NDArray[Any]) -> list[int]:
+        """Give the leaves that are not proven by the point next to the witness on a grid."""
+        proven = self.box.contains(points) if self.bounded else np.zeros(len(points), dtype=bool)
+        leaves = np.flatnonzero(proven)
+        for at in range(0, len(leaves), BLOCK):
+            block = leaves[at : at + BLOCK]
+            y = np.column_stack([self.box.shares(points[block]), np.ones(len(block))])
+            image = product(np.rint(GRID * y), self.table.T).T
+            proven[block] = self.agree(wanted[block], image)
+        return np.flatnonzero(~proven).tolist()
 
-    def _images(self, witness: Any) -> Iterator[list[int]]:
-        """Give the first rows at a point of the domain that is close to a witness, then there."""
+    def inside(self, wanted: NDArray[np.int8], witness: list[Any]) -> bool:
+        """Tell whether a witness proves a leaf."""
         if self.bounded:
-            if not ((self.lower <= witness) & (witness <= self.upper)).all():
-                return
-            share = (witness.astype(np.float64) / 2 - self.lower / 2) / self.half
-            grid = 2.0 ** (52 - LIMB - len(self.limbs).bit_length())  # sums are below 2 ** 53
-            y = np.append(np.rint(share.clip(0, 1) * grid), grid)
-            limbs = (y @ self.limbs).reshape(-1, self.powers.size).astype(np.int64)
-            yield (limbs.astype(object) @ self.powers).tolist()
-        point, _ = integers([*witness.tolist(), 1])
-        yield (self.first @ np.array(point, dtype=object)).tolist()
+            ends = zip(self.box.lower.tolist(), witness, self.box.upper.tolist(), strict=True)
+            if not all(low <= x <= high for low, x, high in ends):
+                return False
+        point = np.array(integers([*witness, 1])[0], dtype=object)
+        return bool(self.agree(wanted[None], (self.first @ point)[:, None]).all())
 
-    def _limbs(self, row: int) -> NDArray[np.int64]:
-        """Cut the coefficients of a row in pieces; the last of each has its sign."""
-        data = (row + self.middle).to_bytes(-(-self.middle.bit_length() // 8), "little")
-        limbs = np.frombuffer(data, "<u2").reshape(-1, self.powers.size).astype(np.int64)
-        limbs[:, -1] -= 1 << LIMB - 1
-        return limbs
-
-
-def _pieces(function: PiecewiseLinear) -> tuple[list[Fraction], list[Fraction], list[Fraction]]:
-    """Give the breakpoints of a function, and the slope and intercept of each piece."""
-    cuts, slopes = list(map(Fraction, function.breakpoints)), list(map(Fraction, function.slopes))
-    steps = [(a - b) * t for t, (a, b) in zip(cuts, pairwise(slopes), strict=True)]
-    levels = list(accumulate(steps, initial=Fraction(function.offset)))
-    at_zero = levels[sum(t < 0 for t in cuts)] - levels[0]
-    return cuts, slopes, [level - at_zero for level in levels]
-
-
-def _affine(weight: NDArray[np.float64], bias: NDArray[np.float64]) -> Any:
-    """Give the matrix that takes ``(x, 1)`` to ``(weight @ x + bias, 1)``, times some number."""
-    last = np.eye(1, weight.shape[1] + 1, weight.shape[1])
-    numbers = np.vstack([np.column_stack([weight, bias]), last])
-    return np.array(integers(numbers.ravel().tolist())[0], dtype=object).reshape(numbers.shape)
-
-
-def integers(numbers: Iterable[Any]) -> tuple[list[int], int]:
-    """Multiply floats or rationals by their least common denominator; give that too."""
-    ratios = [number.as_integer_ratio() for number in numbers]
-    common = math.lcm(*{q for _, q in ratios})
-    return [p * (common // q) for p, q in ratios], common
+    def agree(self, wanted: NDArray[np.int8], image: Numbers) -> NDArray[np.bool_]:
+        """Tell at which points rows have the signs that they have in a leaf."""
+        signs = np.sign(self.on(wanted.T > 0, image))
+        return np.asarray((signs == wanted.T).all(axis=0))

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from byways.regions._rows import OPEN, ZERO, rational
+from byways.core.exact import rational
+from byways.regions._rows import OPEN, ZERO
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

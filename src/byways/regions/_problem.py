@@ -69,15 +69,13 @@ class Stage:
             The stage, and for each of its units which unit of the layer it is.
         """
         order = np.concatenate([layer.decided, np.delete(np.arange(layer.width), layer.decided)])
-        points = [np.array(function.breakpoints) for function in layer.functions]
-        of_unit = [points[kind] for kind in layer.kinds[order]]
-        unit = np.repeat(np.arange(layer.width), [len(found) for found in of_unit])
+        unit, threshold = layer.cuts
         slopes, intercepts = (table[order] for table in layer.pieces())
         stage = cls(
             weight=np.ascontiguousarray(weight[order]),
             bias=bias[order],
-            unit=unit,
-            threshold=np.concatenate(of_unit),
+            unit=np.searchsorted(layer.decided, unit),
+            threshold=threshold,
             slopes=slopes,
             intercepts=intercepts,
             decided=layer.decided.size,

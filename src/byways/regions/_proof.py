@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from byways.core.errors import ConversionError
+from byways.core.exact import integers
 from byways.core.files import read_npz, write_npz
 from byways.networks import as_chain
-from byways.regions._check import RefusedError, check, integers
+from byways.regions._check import RefusedError, check
 from byways.regions._domains import WholeSpace, as_domain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -95,17 +96,12 @@ class Proof:
         ends = pairwise(self.start.tolist())
         return [list(zip(row[a:b], integers(value[a:b])[0], strict=True)) for a, b in ends]
 
-    def witnesses(self) -> Iterator[NDArray[Any]]:
-        """Give the point of each leaf, an array of objects where one of them is a rational."""
+    def witnesses(self, leaves: Iterable[int]) -> Iterator[list[Any]]:
+        """Give the points of some leaves, as floats and rationals."""
         texts, n = map(_fraction, self.point_exact.tolist()), self.points.shape[1]
         exact = dict(zip(self.point_at.tolist(), texts, strict=True))
-        rational = {i // n for i in exact}
-        for leaf, point in enumerate(self.points):
-            if leaf not in rational:
-                yield point
-                continue
-            numbers = enumerate(point.tolist(), leaf * n)
-            yield np.array([exact.get(i, x) for i, x in numbers], dtype=object)
+        numbers = ((leaf * n, self.points[leaf].tolist()) for leaf in leaves)
+        return ([exact.get(i, x) for i, x in enumerate(point, at)] for at, point in numbers)
 
     def digest(self) -> str:
         """Give a SHA-256 over all parts but the seal."""

@@ -17,30 +17,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from byways.core.exact import rational
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from byways.core.activations import PiecewiseLinear
     from byways.core.chain import Layer, LayerChain
 
     Array = NDArray[np.float64]
     Numbers = NDArray[Any]  # floats or rationals
     Paths = NDArray[np.int8]
 
-__all__ = ["LEAF", "OPEN", "SPLIT", "ZERO", "Rows", "Rules", "rational"]
+__all__ = ["LEAF", "OPEN", "SPLIT", "ZERO", "Rows", "Rules"]
 
 LEAF = SPLIT = OPEN = -1  # in "decision", in "kept", in a path
 ZERO = Fraction(0)
-
-
-def rational(values: Any) -> Numbers:
-    """Turn numbers into an array of rationals of the same shape."""
-    given = np.asarray(values)
-    result = np.empty(given.shape, dtype=object)
-    result.reshape(-1)[:] = [Fraction(value) for value in given.ravel().tolist()]
-    return result
 
 
 class Rules:
@@ -135,22 +128,9 @@ class Rows:
     @classmethod
     def of(cls, item: Layer) -> Rows:
         """Read a layer; its intercepts are rationals, for a float could not hold them."""
-        most = max(len(function.slopes) for function in item.functions)
-        slopes, tables = [], []
-        for function in item.functions:
-            lines, missing = _intercepts(function), most - len(function.slopes)
-            slopes.append([*function.slopes, *function.slopes[-1:] * missing])
-            tables.append(lines + lines[-1:] * missing)
-        points = [np.array(function.breakpoints) for function in item.functions]
-        cuts = [points[kind] for kind in item.kinds.tolist()]
-        return cls(
-            item.map.to_dense(),
-            item.bias,
-            np.repeat(np.arange(item.width), [len(found) for found in cuts]),
-            np.concatenate(cuts),
-            np.array(slopes)[item.kinds],
-            rational(tables)[item.kinds],
-        )
+        slopes, intercepts = item.pieces(exact=True)
+        floats = slopes.astype(np.float64)
+        return cls(item.map.to_dense(), item.bias, *item.cuts, floats, intercepts)
 
     @classmethod
     def embedding(cls, directions: Array, origin: Array) -> Rows:
@@ -190,19 +170,6 @@ class Rows:
         else:
             np.add.at(result.T, self.unit, values.T)
         return result
-
-
-def _intercepts(function: PiecewiseLinear) -> list[Fraction]:
-    """Give the intercepts of a function's pieces, from the one at 0 outwards."""
-    cuts = [Fraction(t) for t in function.breakpoints]
-    slopes = [Fraction(a) for a in function.slopes]
-    home = sum(t < 0 for t in cuts)
-    result = [Fraction(function.offset)]
-    for i in range(home, len(cuts)):
-        result.append(result[-1] + (slopes[i] - slopes[i + 1]) * cuts[i])
-    for i in range(home, 0, -1):
-        result.insert(0, result[0] + (slopes[i] - slopes[i - 1]) * cuts[i - 1])
-    return result
 
 
 def _combine(
