@@ -343,3 +343,25 @@ def test_thin_regions_are_counted_as_ambiguous() -> None:
         report = enumerate_regions(thin, (-1, 1), method=method)
         assert report.ambiguous >= 1
         assert report.signs.tolist() == [[0, 0], [1, 1]]
+
+
+@pytest.mark.parametrize("side", [1e101, 1e300, np.finfo(float).max])
+def test_sides_that_stand_for_no_bounds(side: float) -> None:
+    inside = Polytope([[1.0, 1.0]], [1.0], Box([-side, -1.0], [side, 1.0]))
+    along = Slice([0.0, 0.0], [[1.0, 0.0]], extent=side)
+    for domain in ((-side, side), inside, along):
+        with pytest.raises(DomainError, match=r"long in coordinate 0.*use WholeSpace\(d\)"):
+            count_regions(CHAIN, domain)
+    assert count_regions([GOOD, LAST], (-1e99, 1e99)).total == 4
+
+
+def test_limits_may_be_numbers_of_numpy(tmp_path: Path) -> None:
+    report = enumerate_regions(CHAIN, (-1, 1), max_regions=np.int64(2), run_dir=tmp_path / "run")  # type: ignore[arg-type]
+    assert len(report) >= 2
+    assert not report.outcome.complete
+
+
+def test_outputs_that_are_not_there() -> None:
+    report = enumerate_regions(CHAIN, (-1, 1))
+    with pytest.raises(IndexError, match=r'"i" was 5; outputs are numbered 0 to 0'):
+        report.minimize(5)

@@ -164,6 +164,16 @@ def test_degenerate_lengths_in_the_plane_are_those_of_the_segments(seed: int, ou
     assert found == pytest.approx(length, rel=1e-7)
 
 
+def test_a_tie_far_beyond_the_box_is_no_facet() -> None:
+    """Outputs that hardly change tie 1e12 sides away: no facet, and nothing to ask a solver."""
+    rng = np.random.default_rng(0)
+    hidden = rng.normal(size=(4, 5)), np.zeros(4)
+    flat = np.vstack([1e-12 * rng.normal(size=4), np.zeros(4)])
+    for gap, facets in ((1.0, 0), (0.0, 1)):
+        report = enumerate_regions([hidden, (flat, np.array([gap, 0.0]))], (-1, 1))
+        assert (len(list(report.decision_facets())) > 0) == bool(facets)
+
+
 def test_unbounded_facets_are_refused_by_name() -> None:
     facets = list(enumerate_regions(plane_through_cube(0), WholeSpace(3)).decision_facets())
     triangle, *others = sorted(facets, key=lambda facet: -facet.point.min())

@@ -23,7 +23,7 @@ _PHRASES = (
     (r"WholeSpace\(d\)", "--whole-space"),
     (r"None for all cores", '"all" for all cores'),
     (r", or None\b", ""),
-    (r'\b(method|maxima)="(\w+)"', r"--\1 \2"),
+    (r'\b(method|maxima|exact)="(\w+)"', r"--\1 \2"),
     (r'"network"', "NETWORK"),
     (r'"(domain|points)"', r"the \1"),
     (r'"path"', "the file"),

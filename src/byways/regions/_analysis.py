@@ -220,8 +220,10 @@ def minimize(report: RegionReport, i: int, sign: float) -> tuple[float, Array]:
     """Find the least value of ``sign`` times an output, and an input where it is taken."""
     from byways.regions._sweep import minima
 
-    output = range(report.network.output_size)[i]
-    problem = report.problem
+    outputs = range(report.network.output_size)
+    if i not in range(-len(outputs), len(outputs)):
+        raise IndexError(f'"i" was {i!r}; outputs are numbered 0 to {len(outputs) - 1}')
+    output, problem = outputs[i], report.problem
     best, place = np.inf, np.full(problem.dim, np.nan)
     for bits, signs in _chunks(report):
         local = report.network.local_map(signs, before=problem.embed)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Domain", "Slice", "WholeSpace", "as_domain"]
 
+_LONGEST = 1e100  # side of a domain
+
 
 @dataclass(frozen=True, eq=False)
 class Slice:
@@ -158,13 +160,26 @@ def as_domain(domain: object, inputs: int) -> Domain:
     size = domain.origin.size if isinstance(domain, Slice) else domain.dim
     if size != inputs:
         raise DomainError(f'"domain" has {size} coordinates but the network has {inputs} inputs')
-    box = domain.box if isinstance(domain, Polytope) else domain
+    box = domain.box if isinstance(domain, Polytope | Slice) else domain
+    if isinstance(box, Box):
+        _require_moderate(box)
     if isinstance(box, Box) and box.flat_axes.size == box.dim:
         raise DomainError(
             f"every side of the box is flat (coordinate 0 is {float(box.lower[0])!r}); a domain "
             "needs an interior, so give at least one coordinate some width"
         )
     return domain
+
+
+def _require_moderate(box: Box) -> None:
+    with np.errstate(over="ignore"):
+        sides = box.upper - box.lower
+    if (sides > _LONGEST).any():
+        k = int(sides.argmax())
+        raise DomainError(
+            f"the domain is {float(sides[k]):g} long in coordinate {k}, and the squares of such "
+            "numbers overflow; use WholeSpace(d) where inputs have no bounds"
+        )
 
 
 def _extent(extent: object, k: int) -> Box:

@@ -112,6 +112,12 @@ class Facet:
             )
 
 
+def _misses_box(row: Array, free: NDArray[np.bool_]) -> bool:
+    """Tell whether a hyperplane is clear of the box: far away, it is no question for a solver."""
+    low, high = np.minimum(row[1:], 0.0).sum(), np.maximum(row[1:], 0.0).sum()
+    return not free.any() and not low <= -row[0] <= high
+
+
 def decision_facets(report: RegionReport) -> Iterator[Facet]:
     """Give the facets of the decision boundary, region by region."""
     problem, domain = report.problem, report.question.domain
@@ -124,6 +130,8 @@ def decision_facets(report: RegionReport) -> Iterator[Facet]:
             if size <= _same(values):
                 continue  # the same function on the whole region: no facet of its own
             on = tie / size
+            if _misses_box(on, problem.free):
+                continue
             along = np.minimum(*(np.abs(rows + s * on).max(axis=1) for s in (-1, 1))) <= tolerance
             if (owner[along] < 0).any():
                 continue  # a side of the domain, with nothing beyond

@@ -33,6 +33,8 @@ class Limits:
             raise TypeError(f'"time_limit" was {seconds!r}; give seconds, or None')
         if seconds is not None and not seconds > 0:
             raise ValueError(f'"time_limit" was {seconds!r}; give a positive number of seconds')
+        if most is not None:  # NumPy's integers do not travel as JSON
+            object.__setattr__(self, "max_regions", int(most))
 
     @property
     def any(self) -> bool:
