@@ -59,6 +59,20 @@ def test_nan_survives_clipping_and_infinity_is_clipped_as_in_torch(
     np.testing.assert_allclose(found, expected.numpy(), rtol=1e-11, atol=1e-12)
 
 
+@pytest.mark.parametrize("count", [5, 40], ids=["alone", "tiles"])
+def test_infinity_reaches_flat_pieces_as_in_torch(count: int) -> None:
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(
+        torch.nn.Linear(3, 4), torch.nn.Hardsigmoid(), torch.nn.Linear(4, 2)
+    )
+    x = torch.randn(count, 3)
+    x[0, 0], x[1, 0], x[2, 0], x[3, 0] = torch.inf, -torch.inf, torch.nan, 1e30
+    with torch.no_grad():
+        expected = model(x)
+        assert torch.isfinite(expected[[0, 1, 3]]).all()
+        torch.testing.assert_close(compile_network(model)(x), expected, equal_nan=True)
+
+
 class Gated(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x * torch.sigmoid(x)

@@ -60,7 +60,10 @@ def activate(values, at, width, table):
             k = 0
             while k < count and values[t] > table[4 + k]:
                 k += 1
-            values[t] = table[4 + count + k] * values[t] + table[5 + 2 * count + k]
+            slope, level = table[4 + count + k], table[5 + 2 * count + k]
+            if slope != 0 or np.isnan(values[t]):  # zero times infinity is no number
+                level += slope * values[t]
+            values[t] = level
 
 
 @compiled
