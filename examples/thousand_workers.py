@@ -33,7 +33,7 @@ from byways.runs._simulation import TimedTask, simulate
 threadpool_limits(1)  # as in a worker: other threads of linear algebra would count while they wait
 FULL = "--full" in sys.argv
 N = 13 if FULL else 11
-SPLITS = (1, 2, 4, 8, 16, 32, 64, 250, 1000) if FULL else (1, 8, 16, 64, 1000)
+SPLITS = (1, 2, 4, 8, 16, 32, 64, 250, 1000) if FULL else (1, 8, 16, 64, 250)
 
 rng = np.random.default_rng(N)
 
@@ -63,8 +63,11 @@ def walked(prefix: np.ndarray) -> tuple[float, int]:
     return seconds, found
 
 
-def split(workers: int) -> list[TimedTask]:
-    """Work off the tasks that split themselves for a number of workers; the faster of two times."""
+def split(workers: int) -> tuple[list[TimedTask], float]:
+    """Work off the tasks that split themselves for a number of workers.
+
+    Give the faster of two times of each, and the largest one's share of the counted work.
+    """
     results, seconds = [], []
     for _ in range(2):
         waiting, results, times = [whole(None, None, workers)], [], []
@@ -74,10 +77,12 @@ def split(workers: int) -> list[TimedTask]:
             times.append(time.process_time() - start)
             waiting += reversed(results[-1].rest)
         seconds.append(times)
-    return [
+    counted = np.array([result.counts["work"] for result in results])
+    tasks = [
         TimedTask(result.key, min(times), tuple(task.key for task in result.rest))
         for result, *times in zip(results, *seconds, strict=True)
     ]
+    return tasks, counted.max() / counted.sum()
 
 
 bw.regions.count_regions(chain, (0, 1), max_regions=5000)  # whatever is compiled on the way
@@ -90,17 +95,18 @@ print(f"{len(cells)} first-layer cells: {sum(t.seconds for t in cells):.2f} s to
 # %%
 # Tasks that know how many workers there are
 # ------------------------------------------
-# The more workers, the smaller the tasks: none shall be more than 1/(20 x workers) of the work.
-# That ends where a task is as short as the time that it takes to begin with one, about a
-# millisecond; a larger question then feeds more workers.
+# The more workers, the smaller the tasks: none is more than 1/(20 x workers) of the work, counted
+# in steps of the search. To begin with a task takes up to half a millisecond, so a question of a
+# second is too short for dozens of workers; a larger one feeds more, which ``--full`` shows.
 
 own = {}
 for workers in SPLITS:
-    own[workers] = split(workers)
+    own[workers], counted = split(workers)
     times = np.array([task.seconds for task in own[workers]])
     print(
         f"for {workers:4} workers: {len(times):5} tasks, {times.sum():.2f} s together; the largest "
-        f"is 1/{times.sum() / times.max():.0f} of them, wanted 1/{20 * workers}"
+        f"is 1/{1 / counted:.0f} of the counted work, 1/{times.sum() / times.max():.0f} of the "
+        f"time, wanted 1/{20 * workers}"
     )
 
 # %%

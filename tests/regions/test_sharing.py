@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from byways.core.chain import LayerChain
-from byways.networks import arrangement, random_network, tent_chain
+from byways.networks import arrangement, as_chain, random_network, tent_chain
 from byways.regions import WholeSpace, _work, count_regions, enumerate_regions
 from byways.regions._engine import Divisible
 from byways.regions._question import Question
@@ -115,13 +115,26 @@ def test_no_task_does_more_than_two_shares() -> None:
     assert work.max() <= work.sum() / 40
 
 
-@pytest.mark.parametrize("workers", [1, 4, 16, 32])
+@pytest.mark.parametrize("workers", [1, 4, 16, 64])
 def test_the_largest_task_is_small_beside_what_a_worker_has_to_do(workers: int) -> None:
     chain = random_network((784, 10, 10, 1), rng=0)  # a fifth of the work of 784-11-11
     work = np.array([r.counts["work"] for r in shares(chain, (0, 1), "wide", workers)])
     small = _work._SMALL_WORK["wide"] * 30 // 30
     assert work.sum() > small
     assert work.max() <= 5 * work.sum() / (20 * workers)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [2, 16, 64])
+def test_the_largest_task_of_a_second_of_work(workers: int) -> None:
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    layers = [torch.nn.Linear(*sizes) for sizes in ((784, 11), (11, 11), (11, 1))]
+    model = torch.nn.Sequential(layers[0], torch.nn.ReLU(), layers[1], torch.nn.ReLU(), layers[2])
+    results = list(shares(as_chain(model.eval()), (0, 1), "wide", workers))
+    work = np.array([r.counts["work"] for r in results])
+    assert sum(r.counts["regions"] for r in results) == 418_665  # published
+    assert work.max() <= work.sum() / (20 * workers)
 
 
 def test_what_a_walk_keeps_it_finishes() -> None:
