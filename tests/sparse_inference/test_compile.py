@@ -301,6 +301,27 @@ def test_a_network_whose_weights_are_all_pruned_away_gives_its_constants() -> No
         assert compile_network(graph, compact=compact)(np.ones((40, 3))).tolist() == [[1, 0]] * 40
 
 
+def test_neurons_without_edges_into_them_do_not_stop_compaction() -> None:
+    rng = np.random.default_rng(0)
+    first, second, third = (rng.normal(size=(6, 6)) for _ in range(3))
+    first[2], second[4] = 0.0, 0.0
+    bias = np.array([0.0, 0.0, 0.5, 0.0, 0.0, 0.0])  # that of neuron 2 makes it a constant
+    x = rng.normal(size=(40, 6))
+    graph = EdgeGraph.from_layers([first, second], [bias, None], relu)
+    expected = np.maximum(np.maximum(x @ first.T + bias, 0) @ second.T, 0)
+    with pytest.raises(ValueError, match="outputs on the last level"):
+        compile_network(graph, compact=1)
+    graph = EdgeGraph.from_layers([first, second[:4]], [bias, None], relu)
+    run = compile_network(graph, compact=2, dtype="float64")
+    np.testing.assert_allclose(run(x), expected[:, :4], rtol=1e-12, atol=1e-12)
+    deep = EdgeGraph.from_layers([first, second, third], [0 * bias, None, None], relu)
+    expected = np.maximum(x @ first.T, 0)
+    for weight in (second, third):
+        expected = np.maximum(expected @ weight.T, 0)
+    run = compile_network(deep, compact=1, dtype="float64")
+    np.testing.assert_allclose(run(x), expected, rtol=1e-12, atol=1e-12)
+
+
 def test_compaction_is_refused_where_zeros_do_not_stay() -> None:
     stack = [np.eye(3)] * 3
     with pytest.raises(ValueError, match="vertex 6 is 1 there, so inputs that have died out come"):
