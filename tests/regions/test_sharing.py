@@ -276,23 +276,3 @@ def test_an_engine_on_its_way_to_the_root_has_nothing_to_share_out() -> None:
             assert all(len(subtree.prefix) > 7 for subtree in rest)
             assert all((subtree.prefix[:7] == deep).all() for subtree in rest)
             assert walk.finished
-
-
-def test_walks_that_take_over_each_others_room_give_the_same() -> None:
-    from byways.regions._engine import Order
-    from byways.regions._wide import WideWalk
-
-    chain = random_network((30, 5, 5, 1), rng=0)
-    options: dict[str, Any] = {"solver": "auto", "exact": "float", "tolerance": 1e-9}
-    problem = Question.ask(chain, (0, 1), method="wide", keep=("witness",), **options).problem()
-    none = np.zeros(0, dtype=np.uint8)
-    first, second = (WideWalk(problem, Order(none)) for _ in range(2))  # both alive: a room each
-    found = [walk.advance(10**6, 10**9) for walk in (first, second)]
-    del first, second
-    WideWalk(problem, Order(np.ones(3, dtype=np.uint8))).advance(3, 10**9)  # left half-way
-    third = WideWalk(problem, Order(none))
-    found.append(third.advance(10**6, 10**9))
-    assert np.array_equal(found[1].words, found[0].words)  # this one filled the table of radii
-    assert np.array_equal(found[2].words, found[1].words)
-    assert np.array_equal(found[2].points, found[1].points)
-    assert third.finished

@@ -45,7 +45,6 @@ from byways.regions._wide_tree import (
     TO_VISIT,
     UNRESOLVED,
     WARM,
-    leave_room,
     plant,
 )
 
@@ -74,7 +73,6 @@ class WideWalk:
         self._net = Net.of(problem)
         self._space = Space.of(problem, order.tolerance)
         self._tree = plant(problem, order, self._space)
-        leave_room(self, problem, order, self._tree)
         self._port: Port | None = None
         self._first_rows = first_rows(problem)
         self._given = 0.0

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
     Words = NDArray[np.uint64]
 
-__all__ = ["WideTree", "leave_room", "plant"]
+__all__ = ["WideTree", "plant"]
 
 # Places in WideTree.cursor, .frame, .stack and .number.
 (
@@ -117,49 +115,19 @@ class WideTree(NamedTuple):
 
 
 def plant(problem: Problem, order: Order, space: Space) -> WideTree:
-    """Reset the room that an earlier walk left, or make some; the kernel plants the first root.
-
-    Dictionaries, cuts and answers stay: nothing reads them before a root, or a node, wrote them.
-    """
-    try:
-        tree = _unused(problem, order.tolerance).pop()  # no question first: threads share the list
-    except IndexError:
-        tree = _room(problem, space)
-    k = problem.decisions
-    forced, stop = len(order.prefix), k if order.stop is None else order.stop
-    for array in (tree.bits, tree.prefix, tree.frame, tree.mass, tree.number, tree.cursor):
-        array.fill(0)
-    tree.prefix[:forced] = order.prefix
-    tree.settled.fill(-1)
-    tree.settled[: len(space.settled)] = space.settled
-    tree.curvature.inside.fill(0)  # so that the result does not hang on the walk before
-    tree.curvature.total.fill(0.0)
-    slots, cursor = tree.mass.size, tree.cursor
-    tree.stack[UNUSED] = np.arange(slots - 1, -1, -1)
-    cursor[SPARE], cursor[CURRENT], cursor[FORCED], cursor[STOP] = slots, -1, forced, stop
-    cursor[AMBIGUOUS] = 0 if forced else space.doubts
-    free = np.flatnonzero(space.settled < 0) if space.apex else np.zeros(0, dtype=np.int64)
-    varying = free[(free >= forced) & (free < stop)].astype(np.int64)
-    return tree._replace(varying=varying, counts=np.zeros(len(problem.stages), dtype=np.int64))
-
-
-def leave_room(walk: object, problem: Problem, order: Order, tree: WideTree) -> None:
-    """Keep the tree of a walk for the next one, once nobody holds the walk any more."""
-    weakref.finalize(walk, _unused(problem, order.tolerance).append, tree).atexit = False
-
-
-@lru_cache(maxsize=4)
-def _unused(problem: Problem, tolerance: float) -> list[WideTree]:
-    """Give the trees of a process that no walk uses: to make one takes longer than a small task."""
-    return []
-
-
-def _room(problem: Problem, space: Space) -> WideTree:
-    """Make room for walks over a problem."""
+    """Make room; the first root is planted by the kernel."""
     k, r, (w, n) = problem.decisions, space.rank, space.W.shape
     slots = k + 3
+    free = np.flatnonzero(space.settled < 0) if space.apex else np.zeros(0, dtype=np.int64)
     columns = -(-(r + 1) // 8) * 8
     room = 2 + r + k + CUTS_ON_A_PATH
+    cursor = _cursor(order, slots, k, space)
+    stack = np.empty((2, slots), dtype=np.int64)
+    stack[UNUSED] = np.arange(slots - 1, -1, -1)
+    settled = np.full(k, -1, dtype=np.int8)
+    settled[: len(space.settled)] = space.settled
+    prefix = np.zeros(k, dtype=np.uint8)
+    prefix[: len(order.prefix)] = order.prefix
     return WideTree(
         t=np.zeros((slots, room, columns)),
         basic=np.full((slots, room), -1, dtype=np.int64),
@@ -168,25 +136,36 @@ def _room(problem: Problem, space: Space) -> WideTree:
         mass=np.zeros(slots),
         pull=np.zeros((slots, w)),
         seen=np.zeros((slots, max(r, 1))),
-        stack=np.zeros((2, slots), dtype=np.int64),
+        stack=stack,
         bits=np.zeros(k, dtype=np.uint8),
-        prefix=np.zeros(k, dtype=np.uint8),
+        prefix=prefix,
         origin=np.zeros((r + k + MOST_CUTS, columns)),
         maps=np.zeros((1 + r, sum(len(stage.bias) for stage in problem.stages))),
-        settled=np.zeros(k, dtype=np.int8),
+        settled=settled,
         counts=np.zeros(len(problem.stages), dtype=np.int64),
-        cursor=np.zeros(16, dtype=np.int64),
+        cursor=cursor,
         number=np.zeros(2),
         column=np.zeros(r, dtype=np.int64),
         base=np.zeros(r),
         scale=np.zeros(r),
         gram=np.zeros((r, r)),
-        varying=np.zeros(0, dtype=np.int64),
+        varying=free[(free >= cursor[FORCED]) & (free < cursor[STOP])].astype(np.int64),
         negative=np.zeros(w, dtype=np.bool_),
         **_workspace(w, n, r, room),
         curvature=Curvature.of(space.W),
         program=_program(w, n, r + k),
     )
+
+
+def _cursor(order: Order, slots: int, k: int, space: Space) -> Ints:
+    """Start where nothing is planted yet."""
+    cursor = np.zeros(16, dtype=np.int64)
+    cursor[SPARE] = slots
+    cursor[CURRENT] = -1
+    cursor[FORCED] = len(order.prefix)
+    cursor[STOP] = k if order.stop is None else order.stop
+    cursor[AMBIGUOUS] = 0 if len(order.prefix) else space.doubts
+    return cursor
 
 
 def _workspace(w: int, n: int, r: int, room: int) -> dict[str, Any]:

@@ -50,6 +50,7 @@ _SMALL_WORK = {"lp": 2_000, "simplex": 1_600_000, "vertices": 3_000_000, "wide":
 _SHARES = {"simplex": 64, "vertices": 16, "wide": 26}
 _EXPECTED_SHARES = 1_000
 _FEW_WORKERS = 3  # the more there are beyond these, the smaller are shares, if no cut shows
+_STEPS = 2  # looks at the clock and the work done within a share
 _LEAVES_AT_ONCE = 4_096
 _STEP = 200_000  # work between two looks at the clock, at most
 _FEW_PROGRAMS = 500  # the same for linear programs
@@ -146,7 +147,7 @@ def _explore(
     deadline, most = _limits(task)
     sharing = cast("Divisible", walk) if question.method in _SHARES else None
     share = _small_work(question) if sharing is None else _share(question, task)
-    step = min(_STEP, math.ceil(share)) if sharing else _FEW_PROGRAMS
+    step = min(_STEP, max(int(share / _STEPS), 1)) if sharing else _FEW_PROGRAMS
     overdue = 2 * share
     while True:
         # One leaf more than allowed is asked for: a limit is reached when something lies beyond it.
