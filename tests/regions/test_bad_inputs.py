@@ -365,3 +365,17 @@ def test_outputs_that_are_not_there() -> None:
     report = enumerate_regions(CHAIN, (-1, 1))
     with pytest.raises(IndexError, match=r'"i" was 5; outputs are numbered 0 to 0'):
         report.minimize(5)
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-160, 1e160, 1e300])
+@pytest.mark.parametrize("method", ["lp", "simplex", "vertices"])
+def test_weights_whose_squares_leave_float64(scale: float, method: str) -> None:
+    first = np.array([[1.0, 0.3], [0.2, 1.0], [-1.0, 0.5]]), np.array([0.1, 0.2, 0.1])
+    last = np.ones((1, 3)), np.zeros(1)
+    words = "no weight above 1e-150" if scale < 1 else "whose squares overflow"
+    with pytest.raises(DomainError, match=f"layer 0.*{words}"):
+        count_regions([(scale * first[0], scale * first[1]), last], (-1, 1), method=method)
+    known = count_regions([first, last], (-1, 1), method=method).total
+    near = 1e-100 if scale < 1 else 1e100
+    chain = [(near * first[0], near * first[1]), last]
+    assert count_regions(chain, (-1, 1), method=method).total == known

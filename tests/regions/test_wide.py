@@ -251,6 +251,13 @@ class TestProtocol:
         assert (at_once.bits == one_by_one.bits).all()
         assert (at_once.points == one_by_one.points).all()
 
+    @pytest.mark.parametrize("seed", range(3))
+    def test_points_do_not_hang_on_what_was_walked_before(self, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        problem, _ = problem_of(random_pairs([30, 6, 5], rng), Box(-np.ones(30), np.ones(30)))
+        points = [walk(WIDE, problem).points for _ in range(2)]  # the latter finds a full table
+        assert points[0].tobytes() == points[1].tobytes() != b""
+
     def test_an_empty_prefix_cell_has_no_leaves(self) -> None:
         pairs = [(np.eye(1, 10), [2.0]), ([[1.0]], [0.0])]
         problem, _ = problem_of(pairs, Box(-np.ones(10), np.ones(10)))

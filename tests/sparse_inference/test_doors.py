@@ -134,6 +134,18 @@ def test_a_convolution_asks_for_the_shape(call: Callable[[nn.Module], object]) -
         call(convolutions().eval())
 
 
+@pytest.mark.parametrize("compact", [None, 1])
+def test_outputs_have_the_shape_of_the_model(compact: int | None) -> None:
+    torch.manual_seed(0)
+    layers = nn.Conv2d(2, 3, 3, bias=False), nn.ReLU(), nn.Conv2d(3, 2, 2, bias=False)
+    maps = nn.Sequential(*layers).eval()
+    fast = compile_network(maps, input_shape=(2, 6, 5), compact=compact)
+    for batch in (0, 1, 7):
+        x = torch.randn(batch, 2, 6, 5)
+        with torch.no_grad():
+            torch.testing.assert_close(fast(x), maps(x), rtol=1e-5, atol=1e-6)
+
+
 def test_smooth_functions_from_onnx() -> None:
     rng = np.random.default_rng(0)
     first, second = rng.normal(size=(2, 6, 6))

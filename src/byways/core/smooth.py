@@ -32,10 +32,12 @@ class SmoothChain:
     Attributes:
         chain: The network, with the identity where a smooth function is.
         after: Layer to the function's name and how many units have it, the first ones.
+        shape: Shape of one output as the network was given; None if it knows flat ones alone.
     """
 
     chain: LayerChain
     after: Mapping[int, tuple[str, int]] = field(default_factory=dict)
+    shape: tuple[int, ...] | None = None
 
     def __call__(self, x: Array) -> Array:
         """Evaluate points of shape ``(..., n_0)``."""

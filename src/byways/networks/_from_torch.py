@@ -6,6 +6,7 @@ import copy
 import logging
 import operator
 import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,8 +53,8 @@ def from_torch(
     else:
         _Walk(twin, builder).run(_trace(twin))
     chain = builder.build()
-    _compare(chain, twin, builder.input_shape or (chain.chain.input_size,))
-    return chain
+    shape = _compare(chain, twin, builder.input_shape or (chain.chain.input_size,))
+    return replace(chain, shape=shape)
 
 
 def _double_copy(module: nn.Module) -> nn.Module:
@@ -250,8 +251,11 @@ def _attribute(root: nn.Module, path: str) -> torch.Tensor:
     return value
 
 
-def _compare(chain: SmoothChain, twin: nn.Module, shape: tuple[int, ...]) -> None:
+def _compare(chain: SmoothChain, twin: nn.Module, shape: tuple[int, ...]) -> tuple[int, ...]:
     """Compare values at random points.
+
+    Returns:
+        The shape of one output of the module.
 
     Raises:
         ConversionError: If the module cannot be run, or a value differs.
@@ -264,7 +268,8 @@ def _compare(chain: SmoothChain, twin: nn.Module, shape: tuple[int, ...]) -> Non
         # torch warns of slow paths here, which is nothing the caller can act on.
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            theirs = twin(points.clone()).reshape(_POINTS, -1).numpy()
+            given = twin(points.clone())
+            theirs = given.reshape(_POINTS, -1).numpy()
     except Exception as error:  # whatever the user's forward raises
         raise ConversionError(
             f"the module cannot be run on a float64 input of shape {(_POINTS, *shape)!r}: {error}. "
@@ -284,6 +289,7 @@ def _compare(chain: SmoothChain, twin: nn.Module, shape: tuple[int, ...]) -> Non
             "hook, for instance), or its numbers overflow"
         )
     _LOGGER.debug("chain equals module up to %.3g at %d points", worst, _POINTS)
+    return tuple(given.shape[1:])
 
 
 def _largest_term(chain: SmoothChain, x: Array) -> float:

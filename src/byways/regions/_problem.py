@@ -39,6 +39,7 @@ __all__ = ["Problem", "Stage"]
 
 # A gradient so much smaller than the numbers it was summed from is rounding: a constant unit.
 NEGLIGIBLE = 1e-12
+_LARGEST = 1e150
 
 
 @dataclass(frozen=True, eq=False)
@@ -309,6 +310,7 @@ def _coordinates(domain: Domain) -> tuple[Affine, NDArray[np.bool_]]:
 
 def _stages(chain: LayerChain, maxima: Maxima | None) -> tuple[Stage, ...]:
     """Lay out the layers, each with those before it that have no breakpoints."""
+    _require_moderate(chain)
     stages, pending = [], Affine.identity(chain.input_size)
     windows = {} if maxima is None else maxima.by_layer()
     for i, layer in enumerate(chain.layers if maxima is None else maxima.chain.layers):
@@ -321,3 +323,24 @@ def _stages(chain: LayerChain, maxima: Maxima | None) -> tuple[Stage, ...]:
             slopes, intercepts = (table[:, 0] for table in layer.pieces())
             pending = Affine(slopes[:, None] * pending.weight, slopes * pending.bias + intercepts)
     return tuple(stages)
+
+
+def _require_moderate(chain: LayerChain) -> None:
+    """Refuse numbers whose squares leave float64: they would be infinite, or taken for zero."""
+    size = 1.0  # of what a layer computes from inputs in [-1, 1], at most
+    for i, layer in enumerate(chain.layers):
+        weights = np.abs(layer.map.to_dense())
+        rows = weights.max(axis=1, initial=0.0)
+        with np.errstate(over="ignore"):
+            size = size * float(weights.sum(axis=1).max(initial=0.0))
+            size += float(np.abs(layer.bias).max(initial=0.0))
+        if not size < _LARGEST:
+            raise DomainError(
+                f"layer {i} computes numbers up to {size:.3g}, whose squares overflow; divide its "
+                "weights and bias by a power of two (ReLU networks keep their regions so)"
+            )
+        if ((rows > 0) & (rows < 1 / _LARGEST)).any():
+            raise DomainError(
+                f"a unit of layer {i} has no weight above {1 / _LARGEST:g}, and squares of such "
+                "numbers are zero; set them to zero, or multiply the unit's weights and bias"
+            )

@@ -104,7 +104,7 @@ def fill(space, tree, mask):
     # fmt: off
     space.table[mask] = radius(
         space.W, space.centre, space.absolute, q, far, tight, tree.free, tree.target, tree.s,
-        tree.ds, tree.delta, tree.z, tree.curvature, tree.du, tree.u,
+        tree.ds, tree.delta, tree.z, tree.other_curvature, tree.du, tree.u,
     )
     # fmt: on
 

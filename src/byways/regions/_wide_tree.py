@@ -107,6 +107,7 @@ class WideTree(NamedTuple):
     delta: Array
     ds: Array
     curvature: Curvature
+    other_curvature: Curvature  # for the table, so that nothing hangs on who filled it
     starts: Starts
     system: Array
     place: Ints
@@ -151,8 +152,7 @@ def plant(problem: Problem, order: Order, space: Space) -> WideTree:
         gram=np.zeros((r, r)),
         varying=free[(free >= cursor[FORCED]) & (free < cursor[STOP])].astype(np.int64),
         negative=np.zeros(w, dtype=np.bool_),
-        **_workspace(w, n, r, room),
-        curvature=Curvature.of(space.W),
+        **_workspace(space.W, r, room),
         program=_program(w, n, r + k),
     )
 
@@ -168,9 +168,12 @@ def _cursor(order: Order, slots: int, k: int, space: Space) -> Ints:
     return cursor
 
 
-def _workspace(w: int, n: int, r: int, room: int) -> dict[str, Any]:
+def _workspace(W: Array, r: int, room: int) -> dict[str, Any]:
     """Make room for the oracle."""
+    w, n = W.shape
     return {
+        "curvature": Curvature.of(W),
+        "other_curvature": Curvature.of(W),
         "point": np.zeros(r),
         "push": np.zeros(room + w),
         "target": np.zeros(w),

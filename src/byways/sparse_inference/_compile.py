@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ import numpy as np
 from byways.core.errors import ShapeError
 from byways.sparse_inference import _execute as execute
 from byways.sparse_inference import _simple_orders as simple
-from byways.sparse_inference._doors import as_graph
+from byways.sparse_inference._doors import as_graph_and_shape
 from byways.sparse_inference._order import require_order
 from byways.sparse_inference._program import Program, compile_grouped, compile_runs
 from byways.sparse_inference._segments import Segments, cut
@@ -217,7 +216,7 @@ def compile_network(
         >>> run(np.ones((1000, 64))).shape
         (1000, 10)
     """
-    graph = as_graph(network, input_shape)
+    graph, shape = as_graph_and_shape(network, input_shape)
     kind = np.dtype(dtype)
     if kind not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise ValueError(f'"dtype" was {dtype!r}; float32 and float64 are supported')
@@ -229,7 +228,7 @@ def compile_network(
     count = _threads(threads)
     if compact is not None:
         parts = _compacting(graph, compact, {"threads": count, "dtype": kind, "merge": merge})
-        return _as_module(parts, kind) if _is_module(network) else parts
+        return parts if shape is None else _as_module(parts, kind, shape)
     small, folded = fold_constants(graph)
     small, dead = drop_dead(small)
     small, merged = merge_identical(small) if merge else (small, 0)
@@ -240,7 +239,7 @@ def compile_network(
     single = Single(small, kind)
     about = _explain(graph, program, (name, single.kernel), (dead, folded, merged), count, kind)
     compiled = CompiledNetwork(program, single, about, kind)
-    return _as_module(compiled, kind) if _is_module(network) else compiled
+    return compiled if shape is None else _as_module(compiled, kind, shape)
 
 
 def _compacting(graph: EdgeGraph, every: int, options: dict[str, Any]) -> Segments:
@@ -284,16 +283,12 @@ def _explain(
     )
 
 
-def _is_module(network: object) -> bool:
-    """Tell whether it is a torch module, without loading torch for it."""
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(network, torch.nn.Module)
-
-
-def _as_module(compiled: CompiledNetwork | Segments, dtype: np.dtype[Any]) -> Any:
+def _as_module(
+    compiled: CompiledNetwork | Segments, dtype: np.dtype[Any], shape: tuple[int, ...]
+) -> Any:
     from byways.sparse_inference._module import CompiledModule
 
-    return CompiledModule(compiled, dtype.name)
+    return CompiledModule(compiled, dtype.name, shape)
 
 
 def _chosen(graph: EdgeGraph) -> tuple[Program, str]:

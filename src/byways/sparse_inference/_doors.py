@@ -14,7 +14,9 @@ from byways.sparse_inference._graph import SMOOTH, EdgeGraph
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["as_graph"]
+    from byways.core.smooth import SmoothChain
+
+__all__ = ["as_graph", "as_graph_and_shape"]
 
 
 def as_graph(network: Any, input_shape: int | Sequence[int] | None = None) -> EdgeGraph:
@@ -22,29 +24,32 @@ def as_graph(network: Any, input_shape: int | Sequence[int] | None = None) -> Ed
 
     Neurons that only hand one value on are left out: what they carry skips their level.
     """
+    return as_graph_and_shape(network, input_shape)[0]
+
+
+def as_graph_and_shape(
+    network: Any, input_shape: int | Sequence[int] | None = None
+) -> tuple[EdgeGraph, tuple[int, ...] | None]:
+    """Do as ``as_graph``, and give the shape of one output of a ``torch.nn.Module``, else None."""
     if isinstance(network, EdgeGraph):
-        return network
+        return network, None
     found = as_smooth_chain(network, input_shape)
+    return _without_carriers(_of_smooth_chain(found)), found.shape
+
+
+def _of_smooth_chain(found: SmoothChain) -> EdgeGraph:
     plain = EdgeGraph.from_chain(found.chain)
     if not found.after:
-        return _without_carriers(plain)
+        return plain
     kinds = plain.activation.copy()
     starts = list(accumulate(found.chain.widths))
     for layer, (name, units) in found.after.items():
         first = starts[layer]  # inputs stand before the first layer
         kinds[first : first + units] = len(plain.activations) + SMOOTH.index(name)
-    return _without_carriers(
-        EdgeGraph(
-            plain.sources,
-            plain.targets,
-            plain.weights,
-            plain.bias,
-            kinds,
-            (*plain.activations, *SMOOTH),
-            plain.inputs,
-            plain.outputs,
-        )
-    )
+    return EdgeGraph(
+        plain.sources, plain.targets, plain.weights, plain.bias, kinds,
+        (*plain.activations, *SMOOTH), plain.inputs, plain.outputs,
+    )  # fmt: skip
 
 
 def _without_carriers(graph: EdgeGraph) -> EdgeGraph:

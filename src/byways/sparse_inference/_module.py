@@ -18,13 +18,16 @@ class CompiledModule(torch.nn.Module):
     """What ``compile_network`` makes of a ``torch.nn.Module``: the same outputs, for inference.
 
     The weights are a copy, of the time of the call. Inputs of shape ``(batch, ...)`` on the CPU,
-    outputs of shape ``(batch, outputs)`` in the dtype of the input.
+    outputs of the model's shape in the dtype of the input.
     """
 
-    def __init__(self, network: CompiledNetwork | Segments, dtype: str) -> None:
+    def __init__(
+        self, network: CompiledNetwork | Segments, dtype: str, shape: tuple[int, ...]
+    ) -> None:
         super().__init__()
         self._network = network
         self._dtype = dtype
+        self._shape = shape  # of one output
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Run the network.
@@ -54,6 +57,7 @@ class CompiledModule(torch.nn.Module):
             given = given.float()
         rows = given.flatten(1).numpy() if x.dim() > 1 else given[None].numpy()
         values = torch.from_numpy(self._network(rows)).to(x.dtype)
+        values = values.reshape(len(values), *self._shape)
         return values if x.dim() > 1 else values[0]
 
     def explain(self) -> Explanation | tuple[Explanation, ...]:
