@@ -35,7 +35,7 @@ def test_a_point_lies_where_its_loop_is() -> None:
     alone = compile_network(EdgeGraph.from_layers([np.eye(3)])).explain()
     # An edge loads a vector, its index and its weight, and does two operations an input.
     assert alone.intensity == 2 * alone.tile / (4 * alone.tile + 8)
-    grouped = compile_network(radix_net(64, 2, base=16), dtype="float64").explain()
+    grouped = compile_network(radix_net(128, 2, base=16), dtype="float64").explain()
     rows = grouped.edges * 4 // (grouped.stream_bytes - 8 * grouped.edges)
     assert rows in (4, 8)
     tile = grouped.tile
