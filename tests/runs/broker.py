@@ -65,11 +65,13 @@ class Broker:
             assert time.monotonic() < end, self.log
             time.sleep(0.1)
 
-    def kill(self) -> None:
-        """End it as a power cut would; what it has not written is lost."""
+    def kill(self, *, forget: bool = False) -> None:
+        """End it as a power cut would; what it has not written is lost, or all of it."""
         server = self._processes.pop()
         os.killpg(server.pid, signal.SIGKILL)
         server.wait()
+        if forget:
+            shutil.rmtree(self.folder / "data")
 
     def stop(self) -> None:
         while self._processes:
@@ -113,13 +115,17 @@ class Broker:
 
 
 def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
+    """Choose ports below those that systems give to outgoing connections.
+
+    One of these could take a port while its broker is down, even a client that tries to reach it.
+    """
+    free: list[int] = []
+    while len(free) < count:
+        port = 10_000 + secrets.randbelow(20_000)
+        with socket.socket() as trial, contextlib.suppress(OSError):
+            trial.bind(("127.0.0.1", port))
+            free.append(port)
+    return free
 
 
 def main(folder: str) -> None:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,9 +46,15 @@ class Programs:
         return process
 
     def worker(
-        self, path: Path, queue: str, *, work: str = "multiply_slowly", lease: float = 1.0
+        self,
+        path: Path,
+        queue: str,
+        *,
+        work: str = "multiply_slowly",
+        lease: float = 1.0,
+        idle: float = 20.0,
     ) -> subprocess.Popen[str]:
-        return self.start("tests.runs.queue_worker", path, queue, work, lease, 20.0)
+        return self.start("tests.runs.queue_worker", path, queue, work, lease, idle)
 
     def master(self, path: Path, queue: str, count: int) -> subprocess.Popen[str]:
         return self.start("tests.runs.queue_master", path, queue, count)
@@ -80,13 +87,16 @@ def offered(path: Path, queue: str) -> int:
     """Count the tasks that wait in a queue."""
     if not (path / "queue" / "partial").exists():
         return 0
-    if queue == "folder":
-        return len(tasks_of(path))
+    return len(tasks_of(path)) if queue == "folder" else int(at_broker(path, queue).message_count)
+
+
+def at_broker(path: Path, queue: str) -> Any:
+    """Ask a broker for the numbers of messages and of workers that wait for one."""
     with RunDirectory.open(path) as run:
         name = run.seals.messages().name
     connection, channel = _amqp.Broker(queue, name).open()
     with contextlib.closing(connection):
-        return int(channel.queue_declare(name, passive=True).method.message_count)
+        return channel.queue_declare(name, passive=True).method
 
 
 def check(path: Path, count: int) -> None:
@@ -181,17 +191,20 @@ def test_heartbeats_are_kept_while_computing(
 
 @pytest.mark.slow
 def test_a_killed_broker_comes_back(tmp_path: Path, programs: Programs) -> None:
+    """Workers wait for it longer than for a task, and what it has lost is offered again."""
     if find_server() is None:
         pytest.skip("there is no rabbitmq-server to start and kill")
     path, broker = tmp_path / "run", Broker(tmp_path / "broker")
     try:
         broker.start()
         boss = programs.master(path, broker.url, 300)
-        programs.worker(path, broker.url)
-        programs.worker(path, broker.url)
-        for least in (20, 80):
+        wait_for(lambda: offered(path, broker.url) > 0)
+        for _ in range(2):
+            programs.worker(path, broker.url, idle=8.0)
+        wait_for(lambda: at_broker(path, broker.url).consumer_count == 2)
+        for least, forget in ((20, False), (80, True)):
             wait_for(lambda least=least: done(path) > least)  # type: ignore[misc]
-            broker.kill()
+            broker.kill(forget=forget)
             time.sleep(0.5)
             broker.start()
         assert boss.wait(60) == 0

@@ -158,6 +158,7 @@ class AmqpOutbox:
         self._session = session
         self._again = again
         self._over = over
+        self._shaken = False
         self._connect(broker.open)
 
     def offer(self, tasks: Iterable[Task], *, again: bool = False) -> None:
@@ -171,9 +172,11 @@ class AmqpOutbox:
             text = self._seal.write(Message(task, self._session, self._again or again))
             self._insist(functools.partial(self._publish, text))
 
-    def tend(self) -> None:
-        """Answer the broker's heartbeats."""
+    def tend(self) -> bool:
+        """Answer the broker's heartbeats; True if it was gone, and messages may be too."""
         self._insist(lambda: self._connection.process_data_events(0))
+        shaken, self._shaken = self._shaken, False
+        return shaken
 
     def repair(self, tasks: Iterable[Task]) -> None:
         """Hand out all tasks again if none waits: who is not done with one may be dead.
@@ -214,6 +217,7 @@ class AmqpOutbox:
             except self._broker.lost:
                 _LOGGER.warning("lost the broker at %s, trying again", self._broker.shown)
                 self._connect(functools.partial(self._broker.open_patiently, self._over))
+                self._shaken = True
             else:
                 return
 
@@ -250,6 +254,7 @@ class AmqpInbox:
         self._arrived: queue.SimpleQueue[_Arrived] = queue.SimpleQueue()
         self._over = threading.Event()
         self._failure: BaseException | None = None
+        self.reachable = True
         self._connection, self._channel = broker.open()
         self._thread = threading.Thread(target=self._pump, name="byways-amqp", daemon=True)
         self._thread.start()
@@ -317,8 +322,10 @@ class AmqpInbox:
                     self._serve()
                 except self._broker.lost:
                     _LOGGER.warning("lost the broker at %s, trying again", self._broker.shown)
+                    self.reachable = False
                     opened = self._broker.open_patiently(self._over)
                     self._connection, self._channel = opened
+                    self.reachable = True
             with contextlib.suppress(*self._broker.lost):
                 self._connection.process_data_events(0)  # what is still to be told
                 self._connection.close()

@@ -146,8 +146,9 @@ class FolderOutbox:
             text = self._seal.write(Message(task, self._session))
             write_atomically(self._folder.tasks / f"{task.key}.json", text, sync=False)
 
-    def tend(self) -> None:
+    def tend(self) -> bool:
         """Do nothing: files need no care."""
+        return False
 
     def repair(self, tasks: Iterable[Task]) -> None:
         """Hand out again what has got lost of the tasks that are not done."""
@@ -184,6 +185,8 @@ class FolderInbox:
         lease: Seconds after which others may take over what this worker does, if it does not
             refresh its claim.
     """
+
+    reachable = True
 
     def __init__(self, folder: QueueFolder, seal: Seal, worker: str, lease: float) -> None:
         self._folder = folder

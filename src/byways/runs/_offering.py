@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 import shutil
 import threading
@@ -29,6 +30,7 @@ __all__ = ["QueuePool", "check_queue"]
 
 _LOGGER = logging.getLogger("byways.runs")
 _QUIET_SECONDS = 60.0  # without a result until lost messages are looked for; doubled each time
+_SHAKEN_SECONDS = 5.0  # from the return of a lost broker until they are looked for
 _LOOK_SECONDS = (0.02, 0.5)
 _LOOK_SHARE = 20.0  # looking takes at most one in so many seconds
 _LEAVE_SECONDS = 10.0
@@ -39,7 +41,7 @@ class _Outbox(Protocol):
 
     def offer(self, tasks: Iterable[Task]) -> None: ...
 
-    def tend(self) -> None: ...
+    def tend(self) -> bool: ...
 
     def repair(self, tasks: Iterable[Task]) -> None: ...
 
@@ -160,11 +162,12 @@ class QueuePool:
         """Offer and collect until it is over."""
         least, most = _LOOK_SECONDS
         pause, quiet = least, _QUIET_SECONDS
-        news = time.monotonic()
+        news, doubt = time.monotonic(), math.inf
         while not self._over.is_set():
             started = time.monotonic()
             self._outbox.offer(self._take_submitted(pause))
-            self._outbox.tend()
+            if self._outbox.tend():
+                doubt = time.monotonic() + _SHAKEN_SECONDS
             looked = time.monotonic()
             if self._collect():
                 pause, news, quiet = least, time.monotonic(), _QUIET_SECONDS
@@ -172,8 +175,10 @@ class QueuePool:
                 cost = time.monotonic() - looked
                 pause = min(max(pause * 1.5, _LOOK_SHARE * cost), max(most, _LOOK_SHARE * cost))
             if self._waiting and started - news > quiet:
+                news, quiet, doubt = time.monotonic(), 2 * quiet, 0.0
+            if self._waiting and started > doubt:
                 self._outbox.repair([task for task, _ in self._waiting.values()])
-                news, quiet = time.monotonic(), 2 * quiet
+                doubt = math.inf
 
     def _take_submitted(self, seconds: float) -> list[Task]:
         """Wait for tasks, and give those whose results are not there already."""

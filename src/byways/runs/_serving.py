@@ -29,7 +29,9 @@ _C = TypeVar("_C", bound=Context)
 
 
 class _Inbox(Protocol):
-    """Where tasks come from."""
+    """Where tasks come from, unless the place is out of reach for now."""
+
+    reachable: bool
 
     def take(self, seconds: float) -> Delivery | None: ...
 
@@ -66,7 +68,8 @@ def serve_queue(
             ``"amqp"`` for the address in the variable BYWAYS_AMQP_URL.
         lease: Seconds after which another worker takes over a task in a folder if this one is
             silent. It is refreshed while the task is computed.
-        idle: Seconds without a task after which the worker leaves; None waits for ever.
+        idle: Seconds without a task after which the worker leaves; None waits for ever. While the
+            broker is away, for ten minutes at most, they are not counted.
         retries: How often a task is tried again after its worker died.
         listener: Is told each result.
 
@@ -141,7 +144,11 @@ class _Worker:
             if delivery is not None:
                 self._handle(inbox, delivery)
                 since = time.monotonic()
-            elif self._folder.finished or (idle is not None and time.monotonic() - since > idle):
+            elif self._folder.finished:
+                return self.finished
+            elif not inbox.reachable:
+                since = time.monotonic()
+            elif idle is not None and time.monotonic() - since > idle:
                 return self.finished
 
     def _handle(self, inbox: _Inbox, delivery: Delivery) -> None:
