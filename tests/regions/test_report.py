@@ -238,7 +238,7 @@ class TestRows:
             assert report.ranks(layer).tolist() == expected
         # Two generic rows are independent, so the first layer's rank counts its active units.
         assert np.array_equal(report.ranks(0), np.minimum(report.signs[:, :6].sum(axis=1), 2))
-        with pytest.raises(IndexError):
+        with pytest.raises(IndexError, match='"layer" was 3; this network has layers 0 to 2'):
             report.ranks(3)
 
     def test_ranks_on_a_line_are_at_most_one(self) -> None:

@@ -6,11 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from byways.core.errors import RunMismatchError
 from byways.runs import Result, RunDirectory, run_tasks
-from tests.runs.workloads import Scale, make_tasks, multiply
+from tests.runs.workloads import Scale, expected, found, make_tasks, multiply
 
 CONTEXT = Scale(3)
 
@@ -25,6 +26,11 @@ def test_workers_must_be_positive(workers: int) -> None:
 def test_workers_must_be_a_whole_number(workers: Any) -> None:
     with pytest.raises(TypeError, match=r'"workers" was .*None for all cores'):
         run_tasks(multiply, [], context=CONTEXT, workers=workers)
+
+
+def test_workers_may_be_a_whole_number_of_numpy() -> None:
+    pairs = run_tasks(multiply, make_tasks(3), context=CONTEXT, workers=np.int64(1))
+    assert found([result for _, result in pairs]) == expected(3)
 
 
 @pytest.mark.parametrize("workers", [2, None])

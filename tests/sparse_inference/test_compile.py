@@ -84,7 +84,7 @@ def layered(graph: EdgeGraph, n: int, x: np.ndarray, high: float) -> np.ndarray:
 def test_layers_by_dense_products(graph: EdgeGraph, kernel: str, high: float) -> None:
     n = len(graph.inputs)
     x = np.random.default_rng(0).random((150, n))
-    for threads in (1, 2):
+    for threads in (1, np.int64(2)):
         run = compile_network(graph, threads=threads, dtype="float64")
         assert run.explain().kernel == kernel
         close(run(x), layered(graph, n, x, high), "float64")

@@ -49,6 +49,12 @@ _NORMS = (1, 2, float("inf"))
 
 def ranks(report: RegionReport, layer: int) -> NDArray[np.int64]:
     """Give the rank of each region's map from the domain to a layer's output."""
+    depth = len(report.network.layers)
+    if not -depth <= layer < depth:
+        raise IndexError(
+            f'"layer" was {layer!r}; this network has layers 0 to {depth - 1}, or -{depth} to -1 '
+            "from the end"
+        )
     basis = report.problem.embed
     found = [np.zeros(0, dtype=np.int64)]
     for _, signs in _chunks(report):

@@ -233,6 +233,9 @@ class RegionReport(Report):
 
         Returns:
             Shape ``(regions,)``. For a ``Slice`` the rank is that of the map on the slice.
+
+        Raises:
+            IndexError: If the network has no such layer.
         """
         return _analysis.ranks(self, layer)
 

@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -84,13 +85,13 @@ def count_workers(workers: object) -> int:
     """
     if workers is None:
         return usable_cores()
-    if not isinstance(workers, int) or isinstance(workers, bool):
+    if isinstance(workers, bool) or not isinstance(workers, Integral):
         raise TypeError(
             f'"workers" was {workers!r}; it takes a whole number from 1, or None for all cores'
         )
     if workers < 1:
         raise ValueError(f'"workers" was {workers!r}; it must be at least 1, or None for all cores')
-    return workers
+    return int(workers)
 
 
 def check_executor(executor: object, workers: object) -> None:

@@ -244,12 +244,12 @@ def compile_network(
 
 def _compacting(graph: EdgeGraph, every: int, options: dict[str, Any]) -> Segments:
     """Compile a graph in segments."""
-    if isinstance(every, bool) or not isinstance(every, int):
+    if isinstance(every, bool) or not isinstance(every, (int, np.integer)):
         raise TypeError(f'"compact" was {every!r}; it is a positive number of levels, or None')
     if every < 1:
         raise ValueError(f'"compact" was {every!r}; it is a positive number of levels, or None')
     plain, _ = fold_constants(graph)  # constants stand on no level
-    parts = [compile_network(part, **options) for part in cut(plain, every)]
+    parts = [compile_network(part, **options) for part in cut(plain, int(every))]
     return Segments(parts, len(graph.outputs))
 
 
@@ -363,7 +363,7 @@ def _threads(threads: int | None) -> int:
             if hasattr(os, "sched_getaffinity")
             else os.cpu_count() or 1
         )
-    if isinstance(threads, bool) or not isinstance(threads, int):
+    if isinstance(threads, bool) or not isinstance(threads, (int, np.integer)):
         raise TypeError(
             f'"threads" was {threads!r}; it is a positive integer, or None for all cores'
         )
@@ -371,4 +371,4 @@ def _threads(threads: int | None) -> int:
         raise ValueError(
             f'"threads" was {threads!r}; give a positive integer, or None for all cores'
         )
-    return threads
+    return int(threads)
