@@ -88,9 +88,19 @@ class Box:
                 "per coordinate"
             )
         lower, upper = center - radius, center + radius
-        if clip is not None:
-            lower, upper = np.maximum(lower, clip[0]), np.minimum(upper, clip[1])
-        return cls(lower, upper)
+        if clip is None:
+            return cls(lower, upper)
+        low, high = clip
+        if not low <= high:
+            raise DomainError(f'"clip" was {clip!r}; give the smallest value, then the largest')
+        outside = np.flatnonzero((upper < low) | (lower > high))
+        if outside.size:
+            i = outside[0]
+            raise DomainError(
+                f'"clip" was {clip!r}, which leaves nothing of the ball: coordinate {i} lies '
+                f"between {lower[i]:g} and {upper[i]:g} there"
+            )
+        return cls(np.maximum(lower, low), np.minimum(upper, high))
 
     @property
     def dim(self) -> int:
