@@ -162,7 +162,7 @@ def as_domain(domain: object, inputs: int) -> Domain:
         raise DomainError(f'"domain" has {size} coordinates but the network has {inputs} inputs')
     box = domain.box if isinstance(domain, Polytope | Slice) else domain
     if isinstance(box, Box):
-        _require_moderate(box)
+        _require_moderate_sides(box)
     if isinstance(box, Box) and box.flat_axes.size == box.dim:
         raise DomainError(
             f"every side of the box is flat (coordinate 0 is {float(box.lower[0])!r}); a domain "
@@ -171,7 +171,7 @@ def as_domain(domain: object, inputs: int) -> Domain:
     return domain
 
 
-def _require_moderate(box: Box) -> None:
+def _require_moderate_sides(box: Box) -> None:
     with np.errstate(over="ignore"):
         sides = box.upper - box.lower
     if (sides > _LONGEST).any():

@@ -310,7 +310,7 @@ def _coordinates(domain: Domain) -> tuple[Affine, NDArray[np.bool_]]:
 
 def _stages(chain: LayerChain, maxima: Maxima | None) -> tuple[Stage, ...]:
     """Lay out the layers, each with those before it that have no breakpoints."""
-    _require_moderate(chain)
+    _require_moderate_weights(chain)
     stages, pending = [], Affine.identity(chain.input_size)
     windows = {} if maxima is None else maxima.by_layer()
     for i, layer in enumerate(chain.layers if maxima is None else maxima.chain.layers):
@@ -325,7 +325,7 @@ def _stages(chain: LayerChain, maxima: Maxima | None) -> tuple[Stage, ...]:
     return tuple(stages)
 
 
-def _require_moderate(chain: LayerChain) -> None:
+def _require_moderate_weights(chain: LayerChain) -> None:
     """Refuse numbers whose squares leave float64: they would be infinite, or taken for zero."""
     size = 1.0  # of what a layer computes from inputs in [-1, 1], at most
     for i, layer in enumerate(chain.layers):

@@ -36,9 +36,8 @@ VECTOR_BYTES = 64 if REGISTERS >= 32 else 32
 LINE_BYTES = 64  # of a cache
 _INDEX = ir.IntType(64)
 UNALIGNED = 4  # bytes; what vectors may rely on
-_BUSY = (
-    256 // VECTOR_BYTES
-)  # accumulators that keep the multipliers busy while each waits for its last addition
+# Accumulators that keep the multipliers busy while each waits for its last addition.
+_BUSY = 256 // VECTOR_BYTES
 # Places of the arguments of ``accumulate``.
 _ARRAYS = {"values": 0, "places": 1, "sources": 3, "weights": 6, "bias": 8, "low": 9, "high": 10}
 _NUMBERS = {"place": 2, "first": 4, "last": 5, "weight": 7, "begins": 11, "ends": 12}
