@@ -67,8 +67,9 @@ def activate(values, at, width, table):
 
 
 @compiled
-def _load(x, strides, first, count, width, inputs, values):
+def _load(x, strides, first, count, width, ports, values):
     """Write a tile of inputs neuron by neuron; places beyond the batch are zero."""
+    inputs = ports[0]
     side, n = len(strides), len(inputs)
     for begin in range(0, width, side):
         here = min(max(count - begin, 0), side)
@@ -88,13 +89,14 @@ def _load(x, strides, first, count, width, inputs, values):
 
 
 @compiled
-def _store(values, strides, outputs, constant, first, count, out):
+def _store(values, strides, ports, first, count, out):
+    """Write a tile's outputs row by row; the columns ``fixed`` hold the same for every input."""
+    _, outputs, fixed, constant = ports
     side, n = len(strides), len(outputs)
-    plain = n > 0 and outputs.min() >= 0
-    for begin in range(0, count, side):
+    for begin in range(0, count if len(fixed) < n else 0, side):
         here = min(count - begin, side)
         start = (first + begin) * n
-        if plain and here == side <= n:
+        if here == side <= n:
             for j in range(0, n, side):
                 column = min(j, n - side)
                 turn(values, outputs, column, begin, out, strides, 0, start + column)
@@ -102,7 +104,10 @@ def _store(values, strides, outputs, constant, first, count, out):
         for j in range(n):
             at = outputs[j] + begin
             for t in range(here):
-                out[start + t * n + j] = values[at + t] if outputs[j] >= 0 else constant[j]
+                out[start + t * n + j] = values[at + t]
+    for t in range(count):
+        for k in range(len(fixed)):
+            out[(first + t) * n + fixed[k]] = constant[k]
 
 
 @borrowing
@@ -118,14 +123,12 @@ def run_wide(x, out, first, last, program, values, width):
 
     ``x`` and ``out`` are flat, row after row.
     """
-    runs, sources, weights, places, bias, low, high, kind, tables, inputs, outputs, constant = (
-        program
-    )
+    runs, sources, weights, places, bias, low, high, kind, tables, ports = program
     side = SQUARE_BYTES // values.itemsize
-    into, out_of = np.arange(side) * len(inputs), np.arange(side) * len(outputs)
+    into, out_of = np.arange(side) * len(ports[0]), np.arange(side) * len(ports[1])
     for begin in range(first, last, width):
         count = min(width, last - begin)
-        _load(x, into, begin, count, width, inputs, values)
+        _load(x, into, begin, count, width, ports, values)
         for k in range(len(runs)):
             accumulate(
                 values, places, runs[k, 2], sources, runs[k, 0], runs[k, 1], weights, runs[k, 3],
@@ -133,20 +136,18 @@ def run_wide(x, out, first, last, program, values, width):
             )  # fmt: skip
             if runs[k, 6] > 1:
                 _finish(k, runs, places, kind, tables, values, width)
-        _store(values, out_of, outputs, constant, begin, count, out)
+        _store(values, out_of, ports, begin, count, out)
 
 
 @entry
 def run_grouped(x, out, first, last, program, values, width):
     """Do as ``run_wide`` with runs of one or of ``GROUP_ROWS`` destinations."""
-    runs, sources, weights, places, bias, low, high, kind, tables, inputs, outputs, constant = (
-        program
-    )
+    runs, sources, weights, places, bias, low, high, kind, tables, ports = program
     side = SQUARE_BYTES // values.itemsize
-    into, out_of = np.arange(side) * len(inputs), np.arange(side) * len(outputs)
+    into, out_of = np.arange(side) * len(ports[0]), np.arange(side) * len(ports[1])
     for begin in range(first, last, width):
         count = min(width, last - begin)
-        _load(x, into, begin, count, width, inputs, values)
+        _load(x, into, begin, count, width, ports, values)
         for k in range(len(runs)):
             if runs[k, 4] == GROUP_ROWS:
                 accumulate(
@@ -160,32 +161,18 @@ def run_grouped(x, out, first, last, program, values, width):
                 )  # fmt: skip
             if runs[k, 6] > 1:
                 _finish(k, runs, places, kind, tables, values, width)
-        _store(values, out_of, outputs, constant, begin, count, out)
+        _store(values, out_of, ports, begin, count, out)
 
 
 @entry
 def run_edgewise(x, out, first, last, program, values, width):
     """Do as ``run_wide``, edge by edge; ``events`` are edges that begin or finish their targets."""
-    (
-        pairs,
-        weights,
-        events,
-        begins,
-        ends,
-        bias,
-        low,
-        high,
-        kind,
-        tables,
-        inputs,
-        outputs,
-        constant,
-    ) = program
+    pairs, weights, events, begins, ends, bias, low, high, kind, tables, ports = program
     side = SQUARE_BYTES // values.itemsize
-    into, out_of = np.arange(side) * len(inputs), np.arange(side) * len(outputs)
+    into, out_of = np.arange(side) * len(ports[0]), np.arange(side) * len(ports[1])
     for begin in range(first, last, width):
         count = min(width, last - begin)
-        _load(x, into, begin, count, width, inputs, values)
+        _load(x, into, begin, count, width, ports, values)
         k, event, held = 0, events[0], pairs[0]
         source = load(values, held, EDGE_VECTORS)
         for e in range(len(weights)):
@@ -204,4 +191,4 @@ def run_edgewise(x, out, first, last, program, values, width):
                 activate(values, np.int64(target), width, tables[kind[k]])
             k += 1
             event = events[k]
-        _store(values, out_of, outputs, constant, begin, count, out)
+        _store(values, out_of, ports, begin, count, out)

@@ -73,7 +73,7 @@ class Program:
         edges, events = len(self.sources), int(self._marks().any(axis=0).sum())
         return not self.grouped and _RUN * len(self.runs) > edges + _EVENT * events
 
-    def packed(self, tile: int, dtype: np.dtype[Any]) -> tuple[NDArray[Any], ...]:
+    def packed(self, tile: int, dtype: np.dtype[Any]) -> tuple[Any, ...]:
         """Give the arrays that kernels of runs read, slots turned into offsets of a tile's values.
 
         Raises:
@@ -90,12 +90,10 @@ class Program:
             self.tables[self.kind, 2].astype(dtype),
             self.kind,
             self.tables,
-            self.inputs * tile,
-            np.where(self.outputs < 0, -1, self.outputs * tile),
-            self.constant.astype(dtype),
+            self._ports(tile, dtype),
         )
 
-    def packed_edges(self, tile: int, dtype: np.dtype[Any]) -> tuple[NDArray[Any], ...]:
+    def packed_edges(self, tile: int, dtype: np.dtype[Any]) -> tuple[Any, ...]:
         """Give the arrays that the edgewise kernel reads.
 
         Events are the edges that begin or finish their target; the last one never comes.
@@ -120,10 +118,17 @@ class Program:
             self.tables[kind, 2].astype(dtype),
             kind,
             self.tables,
-            self.inputs * tile,
-            np.where(self.outputs < 0, -1, self.outputs * tile),
-            self.constant.astype(dtype),
+            self._ports(tile, dtype),
         )
+
+    def _ports(self, tile: int, dtype: np.dtype[Any]) -> tuple[NDArray[Any], ...]:
+        """Give the places of inputs and of outputs, and the columns and values of constants.
+
+        A constant has no place of its own; 0 stands for it.
+        """
+        fixed = np.flatnonzero(self.outputs < 0)
+        places = np.maximum(self.outputs, 0) * tile
+        return self.inputs * tile, places, fixed, self.constant[fixed].astype(dtype)
 
     def _marks(self) -> NDArray[np.bool_]:
         """Tell for each edge whether its target begins and whether it ends, in runs of one."""

@@ -57,7 +57,7 @@ def _can_be_zero(activation: Activation) -> bool:
     return bool(((slopes == 0) & (intercepts == 0)).any())
 
 
-def _incoming(graph: EdgeGraph, dtype: np.dtype[Any]) -> tuple[tuple[NDArray[Any], ...], int]:
+def _incoming(graph: EdgeGraph, dtype: np.dtype[Any]) -> tuple[tuple[Any, ...], int]:
     program = compile_runs(graph, destination(graph))
     arrays = list(program.packed(1, dtype))
     arrays[0] = np.append(program.runs[:, 0], len(program.sources))
@@ -123,9 +123,8 @@ def _dot(values, sources, weights, first, last):
 @borrowing_entry
 def _by_targets(x, out, first, last, program, values):
     """Take one sum after the other; destination ``k`` has the edges ``start[k]:start[k + 1]``."""
-    start, sources, weights, places, bias, low, high, smooth, tables, inputs, outputs, constant = (
-        program
-    )
+    start, sources, weights, places, bias, low, high, smooth, tables, ports = program
+    inputs, outputs, fixed, constant = ports
     for row in range(first, last):
         for i in range(len(inputs)):
             values[inputs[i]] = x[row * len(inputs) + i]
@@ -135,9 +134,10 @@ def _by_targets(x, out, first, last, program, values):
             values[places[k]] = high[k] if z > high[k] else z
             if smooth[k]:
                 activate(values, places[k], 1, tables[smooth[k]])
-        for j in range(len(outputs)):
-            at = row * len(outputs) + j
-            out[at] = values[outputs[j]] if outputs[j] >= 0 else constant[j]
+        for j in range(len(outputs) if len(fixed) < len(outputs) else 0):
+            out[row * len(outputs) + j] = values[outputs[j]]
+        for k in range(len(fixed)):
+            out[row * len(outputs) + fixed[k]] = constant[k]
 
 
 # sizes: kernel, one pass over the vertices
