@@ -67,9 +67,8 @@ def activate(values, at, width, table):
 
 
 @compiled
-def _load(x, strides, first, count, width, ports, values):
+def _load(x, strides, first, count, width, inputs, values):
     """Write a tile of inputs neuron by neuron; places beyond the batch are zero."""
-    inputs = ports[0]
     side, n = len(strides), len(inputs)
     for begin in range(0, width, side):
         here = min(max(count - begin, 0), side)
@@ -89,9 +88,8 @@ def _load(x, strides, first, count, width, ports, values):
 
 
 @compiled
-def _store(values, strides, ports, first, count, out):
+def _store(values, strides, outputs, fixed, constant, first, count, out):
     """Write a tile's outputs row by row; the columns ``fixed`` hold the same for every input."""
-    _, outputs, fixed, constant = ports
     side, n = len(strides), len(outputs)
     for begin in range(0, count if len(fixed) < n else 0, side):
         here = min(count - begin, side)
@@ -124,11 +122,12 @@ def run_wide(x, out, first, last, program, values, width):
     ``x`` and ``out`` are flat, row after row.
     """
     runs, sources, weights, places, bias, low, high, kind, tables, ports = program
+    inputs, outputs, fixed, constant = ports
     side = SQUARE_BYTES // values.itemsize
-    into, out_of = np.arange(side) * len(ports[0]), np.arange(side) * len(ports[1])
+    into, out_of = np.arange(side) * len(inputs), np.arange(side) * len(outputs)
     for begin in range(first, last, width):
         count = min(width, last - begin)
-        _load(x, into, begin, count, width, ports, values)
+        _load(x, into, begin, count, width, inputs, values)
         for k in range(len(runs)):
             accumulate(
                 values, places, runs[k, 2], sources, runs[k, 0], runs[k, 1], weights, runs[k, 3],
@@ -136,18 +135,19 @@ def run_wide(x, out, first, last, program, values, width):
             )  # fmt: skip
             if runs[k, 6] > 1:
                 _finish(k, runs, places, kind, tables, values, width)
-        _store(values, out_of, ports, begin, count, out)
+        _store(values, out_of, outputs, fixed, constant, begin, count, out)
 
 
 @entry
 def run_grouped(x, out, first, last, program, values, width):
     """Do as ``run_wide`` with runs of one or of ``GROUP_ROWS`` destinations."""
     runs, sources, weights, places, bias, low, high, kind, tables, ports = program
+    inputs, outputs, fixed, constant = ports
     side = SQUARE_BYTES // values.itemsize
-    into, out_of = np.arange(side) * len(ports[0]), np.arange(side) * len(ports[1])
+    into, out_of = np.arange(side) * len(inputs), np.arange(side) * len(outputs)
     for begin in range(first, last, width):
         count = min(width, last - begin)
-        _load(x, into, begin, count, width, ports, values)
+        _load(x, into, begin, count, width, inputs, values)
         for k in range(len(runs)):
             if runs[k, 4] == GROUP_ROWS:
                 accumulate(
@@ -161,18 +161,19 @@ def run_grouped(x, out, first, last, program, values, width):
                 )  # fmt: skip
             if runs[k, 6] > 1:
                 _finish(k, runs, places, kind, tables, values, width)
-        _store(values, out_of, ports, begin, count, out)
+        _store(values, out_of, outputs, fixed, constant, begin, count, out)
 
 
 @entry
 def run_edgewise(x, out, first, last, program, values, width):
     """Do as ``run_wide``, edge by edge; ``events`` are edges that begin or finish their targets."""
     pairs, weights, events, begins, ends, bias, low, high, kind, tables, ports = program
+    inputs, outputs, fixed, constant = ports
     side = SQUARE_BYTES // values.itemsize
-    into, out_of = np.arange(side) * len(ports[0]), np.arange(side) * len(ports[1])
+    into, out_of = np.arange(side) * len(inputs), np.arange(side) * len(outputs)
     for begin in range(first, last, width):
         count = min(width, last - begin)
-        _load(x, into, begin, count, width, ports, values)
+        _load(x, into, begin, count, width, inputs, values)
         k, event, held = 0, events[0], pairs[0]
         source = load(values, held, EDGE_VECTORS)
         for e in range(len(weights)):
@@ -191,4 +192,4 @@ def run_edgewise(x, out, first, last, program, values, width):
                 activate(values, np.int64(target), width, tables[kind[k]])
             k += 1
             event = events[k]
-        _store(values, out_of, ports, begin, count, out)
+        _store(values, out_of, outputs, fixed, constant, begin, count, out)
