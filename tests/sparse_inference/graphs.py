@@ -22,6 +22,13 @@ KINDS: tuple[PiecewiseLinear | str, ...] = (
 )
 
 
+_TOLERANCE = {"float32": 2e-4, "float64": 1e-11}  # sums of tens of terms, in another order
+
+
+def close(found: np.ndarray, expected: np.ndarray, dtype: str) -> None:
+    np.testing.assert_allclose(found, expected, rtol=_TOLERANCE[dtype], atol=_TOLERANCE[dtype])
+
+
 def graph_of(
     edges: Sequence[tuple[int, int]], inputs: Sequence[int], outputs: Sequence[int]
 ) -> EdgeGraph:

@@ -19,6 +19,7 @@ from byways.sparse_inference._program import Program, compile_grouped, compile_r
 from byways.sparse_inference._segments import Segments, cut
 from byways.sparse_inference._simplify import drop_dead, fold_constants, merge_identical
 from byways.sparse_inference._single import Single
+from byways.sparse_inference._topology import sources_at_once
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,18 +36,14 @@ __all__ = ["CompiledNetwork", "compile_network"]
 # NEARLY: share of edges from which filling up with zeros is faster.
 # LONG_RUN: edges a block's run must have on average to pay for loading its sums again.
 # L1_SHARE: bytes of a block of sources, which shall stay in the first-level cache.
+# L1_LONG: bytes of a level's sources up to which a long tile is faster.
 _FEW, _NEARLY, _LONG_RUN = (6, 0.45, 12) if execute.REGISTERS >= 32 else (3, 0.7, 16)
-_L1_SHARE = 24_576
+_L1_SHARE, _L1_LONG = 24_576, 32_768
 
 _KERNELS = {
     "grouped": execute.run_grouped,
     "wide": execute.run_wide,
     "edgewise": execute.run_edgewise,
-}
-_VECTORS = {
-    "grouped": execute.GROUP_VECTORS,
-    "wide": execute.WIDE_VECTORS,
-    "edgewise": execute.EDGE_VECTORS,
 }
 
 
@@ -237,7 +234,10 @@ def compile_network(
     else:
         program, name = compile_runs(small, _restricted(order, graph, small)), order.method
     single = Single(small, kind)
-    about = _explain(graph, program, (name, single.kernel), (dead, folded, merged), count, kind)
+    kernel, vectors = _kernel(small, program)
+    names, gone = (kernel, name, single.kernel), (dead, folded, merged)
+    tile = vectors * execute.VECTOR_BYTES // kind.itemsize
+    about = _explain(graph, program, names, gone, (tile, count), kind)
     compiled = CompiledNetwork(program, single, about, kind)
     return compiled if shape is None else _as_module(compiled, kind, shape)
 
@@ -256,18 +256,17 @@ def _compacting(graph: EdgeGraph, every: int, options: dict[str, Any]) -> Segmen
 def _explain(
     graph: EdgeGraph,
     program: Program,
-    names: tuple[str, str],
+    names: tuple[str, str, str],
     gone: tuple[int, int, int],
-    threads: int,
+    sizes: tuple[int, int],
     dtype: np.dtype[Any],
 ) -> Explanation:
-    kernel = "grouped" if program.grouped else "edgewise" if program.edgewise else "wide"
-    tile = _VECTORS[kernel] * (execute.VECTOR_BYTES // dtype.itemsize)
-    indices = len(program.sources) * (2 if kernel == "edgewise" else 1)
+    tile, threads = sizes
+    indices = len(program.sources) * (2 if names[0] == "edgewise" else 1)
     return Explanation(
-        kernel=kernel,
-        order=names[0],
-        alone=names[1],
+        kernel=names[0],
+        order=names[1],
+        alone=names[2],
         tile=tile,
         edges=len(program.weights),
         given_edges=graph.edges,
@@ -289,6 +288,17 @@ def _as_module(
     from byways.sparse_inference._module import CompiledModule
 
     return CompiledModule(compiled, dtype.name, shape)
+
+
+def _kernel(graph: EdgeGraph, program: Program) -> tuple[str, int]:
+    """Choose the kernel, and of how many vectors a tile is."""
+    if program.grouped:
+        return "grouped", execute.GROUP_VECTORS
+    if program.edgewise:
+        return "edgewise", execute.EDGE_VECTORS
+    sources = sources_at_once(graph.level[graph.targets], graph.sources, graph.vertices)
+    long = sources * execute.LONG_VECTORS * execute.VECTOR_BYTES <= _L1_LONG
+    return "wide", execute.LONG_VECTORS if long else execute.WIDE_VECTORS
 
 
 def _chosen(graph: EdgeGraph) -> tuple[Program, str]:

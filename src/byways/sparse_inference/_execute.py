@@ -3,9 +3,10 @@
 A tile's values lie neuron by neuron, ``T`` inputs side by side, so that an edge is one fused
 multiply-add a vector. The wide kernel runs one destination at a time and is bound by the loads of
 sources: its tile is narrow, so that more neurons stay in the cache next to the core, and the sum of
-the next destination is fetched while one grows. The grouped kernel runs several destinations that
-share their sources, loads each source once for all, and is bound by the multipliers: its sums fill
-the registers that the core has.
+the next destination is fetched while one grows. Where they stay there anyway, being few, its tile
+is long: an index and a weight then serve more inputs. The grouped kernel runs several destinations
+that share their sources, loads each source once for all, and is bound by the multipliers: its sums
+fill the registers that the core has.
 
 Orders that leave a target after an edge or two have no runs to speak of. The edgewise kernel adds
 each edge to the target's place in the table, and holds the source for as long as edges leave it.
@@ -27,6 +28,7 @@ __all__ = [
     "GROUP_VECTORS",
     "IDENTITY",
     "LINE_BYTES",
+    "LONG_VECTORS",
     "PIECES",
     "REGISTERS",
     "SIGMOID",
@@ -40,7 +42,8 @@ __all__ = [
 ]
 
 IDENTITY, CLAMP, PIECES, TANH, SIGMOID = range(5)
-WIDE_VECTORS, GROUP_ROWS, GROUP_VECTORS = (6, 8, 3) if REGISTERS >= 32 else (4, 4, 3)
+WIDE_VECTORS, LONG_VECTORS = (6, 6) if REGISTERS >= 32 else (4, 8)
+GROUP_ROWS, GROUP_VECTORS = (8, 3) if REGISTERS >= 32 else (4, 3)
 EDGE_VECTORS = 4
 
 
@@ -119,20 +122,28 @@ def _finish(k, runs, places, kind, tables, values, width):
 def run_wide(x, out, first, last, program, values, width):
     """Run inputs ``first`` to ``last`` in tiles of ``width`` through runs of one destination.
 
-    ``x`` and ``out`` are flat, row after row.
+    ``x`` and ``out`` are flat, row after row. A tile is of ``WIDE_VECTORS`` or of ``LONG_VECTORS``;
+    of a long one that the batch fills to less than a short one, no more is computed.
     """
     runs, sources, weights, places, bias, low, high, kind, tables, ports = program
     inputs, outputs, fixed, constant = ports
     side = SQUARE_BYTES // values.itemsize
     into, out_of = np.arange(side) * len(inputs), np.arange(side) * len(outputs)
+    short = WIDE_VECTORS * VECTOR_BYTES // values.itemsize
     for begin in range(first, last, width):
         count = min(width, last - begin)
-        _load(x, into, begin, count, width, inputs, values)
+        _load(x, into, begin, count, short if count <= short else width, inputs, values)
         for k in range(len(runs)):
-            accumulate(
-                values, places, runs[k, 2], sources, runs[k, 0], runs[k, 1], weights, runs[k, 3],
-                bias, low, high, runs[k, 5], runs[k, 6], 1, WIDE_VECTORS,
-            )  # fmt: skip
+            if count <= short:
+                accumulate(
+                    values, places, runs[k, 2], sources, runs[k, 0], runs[k, 1], weights,
+                    runs[k, 3], bias, low, high, runs[k, 5], runs[k, 6], 1, WIDE_VECTORS,
+                )  # fmt: skip
+            else:
+                accumulate(
+                    values, places, runs[k, 2], sources, runs[k, 0], runs[k, 1], weights,
+                    runs[k, 3], bias, low, high, runs[k, 5], runs[k, 6], 1, LONG_VECTORS,
+                )  # fmt: skip
             if runs[k, 6] > 1:
                 _finish(k, runs, places, kind, tables, values, width)
         _store(values, out_of, outputs, fixed, constant, begin, count, out)

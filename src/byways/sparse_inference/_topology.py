@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     Ints = NDArray[np.int64]
 
-__all__ = ["first_misplaced", "levels_of", "name_a_cycle"]
+__all__ = ["first_misplaced", "levels_of", "name_a_cycle", "sources_at_once"]
 
 
 def levels_of(sources: Ints, targets: Ints, n: int) -> Ints:
@@ -51,6 +51,28 @@ def _levels(start: Ints, ends: Ints, missing: Ints) -> Ints:
         if missing[v] > 0:
             level[v] = -1
     return level
+
+
+def sources_at_once(levels: Ints, sources: Ints, n: int) -> float:
+    """Give how many different sources the level of an edge has, as the mean over all edges.
+
+    Args:
+        levels: Level of each edge, ascending.
+        sources: Source of each edge.
+        n: Number of vertices.
+    """
+    count = _sources_per_level(levels, sources, np.full(n, -1))
+    return float(count[levels].mean()) if len(levels) else 0.0
+
+
+@entry
+def _sources_per_level(levels: Ints, sources: Ints, seen: Ints) -> Ints:
+    count = np.zeros(levels[-1] + 1 if len(levels) else 0, dtype=np.int64)
+    for e in range(len(levels)):
+        if seen[sources[e]] != levels[e]:
+            seen[sources[e]] = levels[e]
+            count[levels[e]] += 1
+    return count
 
 
 def name_a_cycle(sources: Ints, targets: Ints, level: Ints) -> str:
