@@ -250,6 +250,21 @@ def edgewise(pace: Pace) -> Iterator[Row]:
         )  # fmt: skip
 
 
+def narrow(pace: Pace) -> Iterator[Row]:
+    """Levels of few neurons: against SciPy, and with tiles as long as elsewhere."""
+    rows = 96 if pace.quick else 2048
+    for width, layers, density in ((64, 60, 0.13), (64, 60, 0.4), (128, 30, 0.1)):
+        graph = random_sparse([width] * (layers + 1), density)
+        x, order = _inputs(rows)[:, :width].copy(), EdgeOrder(even_destinations(graph))
+        title = f"random {width}x{layers}, density {density}, {rows} inputs"
+        yield from _against(title, graph, x, pace, ("scipy",), {})
+        yield compare(
+            f"{title}: tiles",
+            Side("long", _runwise(graph, order, x, execute.LONG_VECTORS)),
+            Side("short", _runwise(graph, order, x)), pace=pace, same=_same,
+        )  # fmt: skip
+
+
 def _edgewise(
     graph: EdgeGraph, order: EdgeOrder, x: NDArray[np.float32], layout: str = "reuse"
 ) -> Callable[[], NDArray[np.float32]]:
@@ -259,10 +274,13 @@ def _edgewise(
 
 
 def _runwise(
-    graph: EdgeGraph, order: EdgeOrder, x: NDArray[np.float32]
+    graph: EdgeGraph,
+    order: EdgeOrder,
+    x: NDArray[np.float32],
+    vectors: int = execute.WIDE_VECTORS,
 ) -> Callable[[], NDArray[np.float32]]:
     program = compile_runs(graph, order.permutation)
-    return _bound(program, execute.run_wide, execute.WIDE_VECTORS, program.packed, x)
+    return _bound(program, execute.run_wide, vectors, program.packed, x)
 
 
 def _bound(
@@ -372,6 +390,7 @@ if __name__ == "__main__":
                 "threads": threads,
                 "orders": orders,
                 "edgewise": edgewise,
+                "narrow": narrow,
                 "ego": ego,
                 "policy": policy,
             },
