@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -91,7 +92,7 @@ def test_rounds_of_a_trained_model_in_the_plane() -> None:
 def test_a_budget_that_is_too_small_is_flagged_and_the_rest_done_exactly() -> None:
     levels = cosine_levels(60)
     x = torch.ones(2, 2, dtype=torch.float64)
-    found, info = sample_ddim(gaussian(levels), x, levels, method="picard", max_steps=2)
+    found, info = sample_ddim(gaussian(levels), x, levels, method="picard", max_steps=np.int64(2))
     assert not info.converged
     torch.testing.assert_close(found, by_hand(gaussian(levels), x, levels), rtol=0, atol=1e-4)
 

@@ -6,6 +6,7 @@ import itertools
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -43,6 +44,15 @@ def test_a_dense_tree_wants_twice_as_many_workers_as_the_size() -> None:
     assert plan(100_000, 32, workers=1024).chosen.strategy != "sequential"
     assert plan(1000, 4, iterations=5, evaluate_time=10).chosen.strategy == "sequential"
     assert plan(1000, 1, iterations=5, evaluate_time=10, workers=4000).chosen.strategy == "pcr"
+
+
+def test_numpys_numbers_do_not_overflow() -> None:
+    small = [np.int32(n) for n in (100_000, 64, 1000)]
+    steps, size, batch = map(int, small)
+    assert plan(small[0], small[1], batch=small[2], chunk=np.int8(100)) == plan(
+        steps, size, batch=batch, chunk=100
+    )
+    assert plan(steps, size, batch=batch)["pcr"].nbytes > 2**31
 
 
 def test_memory_and_rows() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -80,8 +81,9 @@ def test_empty_inputs(strategy: str) -> None:
 
 def test_a_chunk_longer_than_the_chain_is_the_chain() -> None:
     b = torch.arange(1.0, 6.0)
-    found = scan(torch.ones(5), b, strategy="chunked", chunk=99)
-    assert found.tolist() == [1.0, 3.0, 6.0, 10.0, 15.0]
+    for chunk in (99, np.int8(99)):
+        found = scan(torch.ones(5), b, strategy="chunked", chunk=chunk)
+        assert found.tolist() == [1.0, 3.0, 6.0, 10.0, 15.0]
 
 
 def test_misuse_of_associative_scan() -> None:

@@ -283,6 +283,9 @@ def test_neurons_without_edges_into_them_do_not_stop_compaction() -> None:
     graph = EdgeGraph.from_layers([first, second[:4]], [bias, None], relu)
     run = compile_network(graph, compact=2, dtype="float64")
     np.testing.assert_allclose(run(x), expected[:, :4], rtol=1e-12, atol=1e-12)
+    parts = run.explain()
+    assert sum(part.given_edges for part in parts) == graph.edges
+    assert sum(part.folded for part in parts) == 4  # those that leave neuron 2
     deep = EdgeGraph.from_layers([first, second, third], [0 * bias, None, None], relu)
     expected = np.maximum(x @ first.T, 0)
     for weight in (second, third):

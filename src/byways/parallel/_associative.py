@@ -63,7 +63,7 @@ def associative_scan(
         >>> associative_scan(torch.maximum, torch.tensor([1, 3, 2, 5, 4]))
         tensor([1, 3, 3, 5, 5])
     """
-    check_strategy(strategy, chunk)
+    chunk = check_strategy(strategy, chunk)
     leaves, tree = _flattened(fn, elems, dim)
     if len(leaves[0]) == 0:
         return elems

@@ -10,7 +10,12 @@ import torch
 from byways.parallel._jacobians import dense, probe
 from byways.parallel._purity import agree, refuse_random
 from byways.parallel._scan import solve_affine
-from byways.parallel._scan_checks import check_finite, check_tensor, in_kernel_precision
+from byways.parallel._scan_checks import (
+    check_count,
+    check_finite,
+    check_tensor,
+    in_kernel_precision,
+)
 from byways.parallel.elements import Scalar
 
 if TYPE_CHECKING:
@@ -107,7 +112,10 @@ def sample_ddim(
         >>> info.rounds <= 3  # the sampler is affine here; the last round sees no change
         True
     """
-    _check_counts(window=window, chunks=chunks, max_steps=max_steps)
+    named = {"window": window, "chunks": chunks, "max_steps": max_steps}
+    window, chunks, max_steps = (
+        None if value is None else check_count(name, value) for name, value in named.items()
+    )
     if not tolerance >= 0:
         raise ValueError(f'"tolerance" was {tolerance!r}; it takes a number from 0 on')
     path = _checked(model, x_T, schedule, method, timesteps)
@@ -289,13 +297,6 @@ def _shoot(path: _Path, start: Tensor, chunks: int | None, tolerance: float) -> 
         new[: k + 1] = tails[: len(new)][: k + 1]
         heads = torch.cat([heads[:1], new])
     return tails[-1]
-
-
-def _check_counts(**counts: int | None) -> None:
-    for name, value in counts.items():
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        if value is not None and not (whole and value > 0):
-            raise ValueError(f'"{name}" was {value!r}; it takes a positive number, or None')
 
 
 def _checked(model: Any, x_T: Tensor, schedule: Tensor, method: str, timesteps: Any) -> _Path:

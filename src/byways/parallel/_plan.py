@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from byways.core.reports import Report
 from byways.parallel._strategies import STRATEGIES
 
@@ -113,7 +115,9 @@ def plan(
         >>> plan(1000, 4)["blelloch"].combines
         1984
     """
-    _check_counts(steps, size, workers, batch, iterations, itemsize, chunk)
+    steps, size, workers = _counts(steps=steps, size=size, workers=workers)
+    batch, iterations, itemsize = _counts(batch=batch, iterations=iterations, itemsize=itemsize)
+    (chunk,) = _counts(chunk=math.isqrt(steps - 1) + 1 if chunk is None else chunk)
     if structure not in _STRUCTURES:
         raise ValueError(f'"structure" was {structure!r}; it takes {", ".join(_STRUCTURES)}')
     numbers, dearer = _STRUCTURES[structure]
@@ -121,7 +125,7 @@ def plan(
     rounds_of_steps = math.ceil(steps * batch / workers)
     found = []
     for name in STRATEGIES:
-        levels = _LEVELS[name](steps, chunk or math.isqrt(steps - 1) + 1)
+        levels = _LEVELS[name](steps, chunk)
         time = sum(
             math.ceil(a * batch / workers) * step_time + math.ceil(c * batch / workers) * combine
             for a, c in levels
@@ -136,12 +140,12 @@ def plan(
     return Plan(tuple(sorted(found, key=lambda one: one.time)))
 
 
-def _check_counts(*values: int | None) -> None:
-    names = ("steps", "size", "workers", "batch", "iterations", "itemsize", "chunk")
-    for name, value in zip(names, values, strict=True):
-        unset = value is None and name == "chunk"
-        if not unset and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+def _counts(**values: int) -> list[int]:
+    """Refuse what is not positive; give Python's integers, which do not overflow."""
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
             raise ValueError(f'"{name}" was {value!r}; it takes a positive integer')
+    return [int(value) for value in values.values()]
 
 
 def _sequential(steps: int, chunk: int) -> list[_Level]:

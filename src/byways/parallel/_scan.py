@@ -101,7 +101,7 @@ def scan(
         >>> scan(fibonacci, torch.zeros(6, 2), torch.tensor([1.0, 0.0]), strategy="pcr")[:, 1]
         tensor([1., 1., 2., 3., 5., 8.])
     """
-    check_strategy(strategy, chunk)
+    chunk = check_strategy(strategy, chunk)
     if strategy in {"auto", "sequential"} and _is_plain(A, b, x0, dim):
         start = None if x0 is None else check_start(x0, b, dim)
         states = diagonal_recurrence(A, b, start, dim=dim, reverse=reverse)

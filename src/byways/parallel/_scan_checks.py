@@ -5,6 +5,7 @@ from __future__ import annotations
 import cmath
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from byways.parallel._strategies import STRATEGIES
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
+    "check_count",
     "check_finite",
     "check_outcome",
     "check_start",
@@ -26,12 +28,20 @@ __all__ = [
 _HALF = (torch.float16, torch.bfloat16)
 
 
-def check_strategy(strategy: str, chunk: int | None) -> None:
-    """Refuse an unknown strategy and a chunk that is not a positive number of steps."""
+def check_count(name: str, value: int | None, takes: str = "a positive number, or None") -> int:
+    """Refuse what is not positive and whole; give a number of Python's, which do not overflow."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise ValueError(f'"{name}" was {value!r}; it takes {takes}')
+    return int(value)
+
+
+def check_strategy(strategy: str, chunk: int | None) -> int | None:
+    """Refuse an unknown strategy and a chunk that is not a number of steps; give the chunk."""
     if strategy != "auto" and strategy not in STRATEGIES:
         raise ValueError(f'"strategy" was {strategy!r}; it takes auto, {", ".join(STRATEGIES)}')
-    if chunk is not None and (isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1):
-        raise ValueError(f'"chunk" was {chunk!r}; it takes a positive number of steps, or None')
+    if chunk is None:
+        return None
+    return check_count("chunk", chunk, "a positive number of steps, or None")
 
 
 def check_tensor(value: object, name: str) -> None:

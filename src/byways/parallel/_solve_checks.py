@@ -8,7 +8,12 @@ import torch
 from torch.utils import _pytree as pytree
 
 from byways.parallel._jacobians import JACOBIANS
-from byways.parallel._scan_checks import check_finite, check_tensor, in_kernel_precision
+from byways.parallel._scan_checks import (
+    check_count,
+    check_finite,
+    check_tensor,
+    in_kernel_precision,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,6 +101,4 @@ def check_memory(steps: int, start: Tensor, kind: Any, method: str, max_bytes: i
 def round_limit(max_steps: int | None, method: str, steps: int) -> int:
     if max_steps is None:
         return steps if method in {"jacobi", "picard"} else min(steps, 100)
-    if isinstance(max_steps, bool) or not isinstance(max_steps, int) or max_steps < 1:
-        raise ValueError(f'"max_steps" was {max_steps!r}; it takes a positive number, or None')
-    return max_steps
+    return check_count("max_steps", max_steps)

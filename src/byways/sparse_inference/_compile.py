@@ -248,9 +248,9 @@ def _compacting(graph: EdgeGraph, every: int, options: dict[str, Any]) -> Segmen
         raise TypeError(f'"compact" was {every!r}; it is a positive number of levels, or None')
     if every < 1:
         raise ValueError(f'"compact" was {every!r}; it is a positive number of levels, or None')
-    plain, _ = fold_constants(graph)  # constants stand on no level
+    plain, folded = fold_constants(graph)  # constants stand on no level
     parts = [compile_network(part, **options) for part in cut(plain, int(every))]
-    return Segments(parts, len(graph.outputs))
+    return Segments(parts, len(graph.outputs), folded)
 
 
 def _explain(

@@ -27,9 +27,12 @@ class Segments:
     where every later neuron gives zero for zeros. Its outputs are zeros without being computed.
     """
 
-    def __init__(self, parts: Sequence[Callable[..., NDArray[Any]]], outputs: int) -> None:
+    def __init__(
+        self, parts: Sequence[Callable[..., NDArray[Any]]], outputs: int, folded: int
+    ) -> None:
         self._parts = tuple(parts)
         self._outputs = outputs
+        self._folded = folded
 
     def __call__(self, x: Any) -> NDArray[Any]:
         """Give the outputs, shape ``(batch, outputs)``, for inputs of shape ``(batch, inputs)``."""
@@ -43,8 +46,13 @@ class Segments:
         return result
 
     def explain(self) -> tuple[Any, ...]:
-        """Say for each segment which kernel runs which order, on how much memory."""
-        return tuple(part.explain() for part in self._parts)  # type: ignore[attr-defined]
+        """Say for each segment which kernel runs which order, on how much memory.
+
+        Edges out of constants are folded before the network is cut; the first segment counts them.
+        """
+        first, *others = (part.explain() for part in self._parts)  # type: ignore[attr-defined]
+        given, folded = first.given_edges + self._folded, first.folded + self._folded
+        return (replace(first, given_edges=given, folded=folded), *others)
 
 
 def cut(graph: EdgeGraph, every: int) -> list[EdgeGraph]:
