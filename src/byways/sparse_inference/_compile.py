@@ -36,7 +36,7 @@ __all__ = ["CompiledNetwork", "compile_network"]
 # NEARLY: share of edges from which filling up with zeros is faster.
 # LONG_RUN: edges a block's run must have on average to pay for loading its sums again.
 # L1_SHARE: bytes of a block of sources, which shall stay in the first-level cache.
-# L1_LONG: bytes of a level's sources up to which a long tile is faster.
+# L1_LONG: bytes of a level's sources up to which a long tile, which AVX-512 has none of, is faster.
 _FEW, _NEARLY, _LONG_RUN = (6, 0.45, 12) if execute.REGISTERS >= 32 else (3, 0.7, 16)
 _L1_SHARE, _L1_LONG = 24_576, 32_768
 
