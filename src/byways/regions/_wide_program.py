@@ -28,6 +28,7 @@ from byways.regions._wide_tree import (
     DEAD,
     LEVEL,
     OWN_PROGRAMS,
+    PIVOTS,
     UNRESOLVED,
     WARM,
 )
@@ -61,6 +62,7 @@ def deepest(space, tree, slot, first, tolerance):
     for j in range(s.size):
         delta[j] = 0.5 if s[j] >= 0.0 else -0.5
     for _ in range(_MOST_STEPS):
+        tree.cursor[PIVOTS] += 1
         t = _corner(W, space.centre, R, base, active, basic, a, delta, z, p.inverse, p.right)
         if np.isnan(t):
             return UNRESOLVED

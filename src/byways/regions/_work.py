@@ -49,7 +49,8 @@ _SMALL_WORK = {"lp": 2_000, "simplex": 1_600_000, "vertices": 3_000_000, "wide":
 # Expectations from first paths were up to 10 times too high.
 _SHARES = {"simplex": 64, "vertices": 16, "wide": 26}
 _EXPECTED_SHARES = 1_000
-_FEW_WORKERS = 3  # the more there are beyond these, the smaller are shares, if no cut shows
+_FEW_WORKERS = 2.5  # the more there are beyond these, the smaller are shares, if no cut shows
+_DECISION = 10  # what tasks do beyond their shares, which end within a decision
 _STEPS = 2  # looks at the clock and the work done within a share
 _LEAVES_AT_ONCE = 4_096
 _STEP = 200_000  # work between two looks at the clock, at most
@@ -119,7 +120,9 @@ def _share(question: Question, task: Task) -> float:
     expected = work / done if done else 0.0
     share = min(max(small / _SHARES[question.method], expected / _EXPECTED_SHARES), small)
     workers = 1 if _shows_cuts(question) else cast("int", payload["workers"])
-    return max(share / max(workers / _FEW_WORKERS, 1.0), 1.0)
+    if workers > _FEW_WORKERS:
+        share = share * _FEW_WORKERS / workers - _DECISION
+    return max(share, 1.0)
 
 
 def _shows_cuts(question: Question) -> bool:
