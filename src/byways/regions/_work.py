@@ -2,9 +2,9 @@
 
 A question begins as one task, the whole tree. A task walks until it has done its share of counted
 work; of what it has not visited by then it leaves to others all but the last few subtrees, one task
-for each, and after a second share those too. So no task is larger than two shares, whatever the
-tree looks like. Where the tree is cut depends on the question: not on clocks or interruptions, and
-on the number of workers only if nothing in the result can tell.
+for each, and after a second share those too. So no task is larger than two shares and a decision,
+whatever the tree looks like. Where the tree is cut depends on the question: not on clocks or
+interruptions, and on the number of workers only if nothing in the result can tell.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _SMALL_WORK = {"lp": 2_000, "simplex": 1_600_000, "vertices": 3_000_000, "wide":
 _SHARES = {"simplex": 64, "vertices": 16, "wide": 26}
 _EXPECTED_SHARES = 1_000
 _FEW_WORKERS = 2.5  # the more there are beyond these, the smaller are shares, if no cut shows
-_DECISION = 10  # what tasks do beyond their shares, which end within a decision
+_DECISION = 10  # room for the decision within which a share ends; few take more
 _STEPS = 2  # looks at the clock and the work done within a share
 _LEAVES_AT_ONCE = 4_096
 _STEP = 200_000  # work between two looks at the clock, at most
