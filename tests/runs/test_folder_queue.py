@@ -69,6 +69,20 @@ def test_an_owner_who_is_silent_loses_its_claim(
     assert list(folder.claims.iterdir()) == list(folder.tasks.iterdir()) == []
 
 
+def test_an_owner_who_stops_before_it_has_signed_loses_its_claim(
+    folder: QueueFolder, seal: Seal
+) -> None:
+    FolderOutbox(folder, seal, "s").offer(make_tasks(1))
+    (folder.claims / "n-000000").touch()
+    patient, hasty = open_inbox(folder, seal), open_inbox(folder, seal, 0.2)
+    assert patient.take(0.5) is None  # for as long as its own lease
+    delivery = hasty.take(5.0)
+    assert delivery is not None
+    assert delivery.attempt == 2
+    hasty.finish(delivery)
+    assert list(folder.claims.iterdir()) == list(folder.tasks.iterdir()) == []
+
+
 def test_a_message_of_another_master_stays(folder: QueueFolder, seal: Seal) -> None:
     FolderOutbox(folder, seal, "first").offer(make_tasks(1))
     inbox = open_inbox(folder, seal)

@@ -305,7 +305,7 @@ class FolderInbox:
         state = (found.st_mtime_ns, found.st_ino, found.st_size)
         seen = self._seen.get(key)
         if seen is None or seen.state != state:
-            self._seen[key] = _Seen(state, time.monotonic(), *_terms(path))
+            self._seen[key] = _Seen(state, time.monotonic(), *self._terms(path))
             return None
         if time.monotonic() - seen.since <= seen.lease:
             return None
@@ -318,6 +318,14 @@ class FolderInbox:
         del self._seen[key]
         _LOGGER.warning("took over task %s, whose worker was silent for %g s", key, seen.lease)
         return seen.attempt
+
+    def _terms(self, path: Path) -> tuple[float, int]:
+        """Read lease and attempt of a claim; one not written yet has the lease of the reader."""
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            fields = json.loads(path.read_bytes())
+            lease, attempt = float(fields["lease"]), int(fields["attempt"])
+            return min(max(lease, _LEASES[0]), _LEASES[1]), attempt
+        return self._lease, 1
 
     def _release(self, key: str) -> None:
         """Remove the own claim."""
@@ -355,15 +363,6 @@ class _Heartbeat:
                 return
             with contextlib.suppress(OSError):  # the next beat may succeed
                 os.utime(self._path)
-
-
-def _terms(path: Path) -> tuple[float, int]:
-    """Read lease and attempt of a claim; a claim that its owner has not written yet has none."""
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        fields = json.loads(path.read_bytes())
-        lease, attempt = float(fields["lease"]), int(fields["attempt"])
-        return min(max(lease, _LEASES[0]), _LEASES[1]), attempt
-    return 60.0, 1
 
 
 def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
