@@ -125,11 +125,8 @@ def test_the_largest_task_is_small_beside_what_a_worker_has_to_do(workers: int) 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("seed", "workers"),
-    # Not seed 0 and 1000 workers: single decisions in its thin cells are more than that.
-    [(s, w) for s in (0, 4, 7) for w in (2, 16, 64, 250, 1000) if (s, w) != (0, 1000)],
-)
+@pytest.mark.parametrize("seed", [0, 4, 7])
+@pytest.mark.parametrize("workers", [2, 16, 64, 250, 1000])
 def test_the_largest_task_of_a_second_of_work(seed: int, workers: int) -> None:
     torch = pytest.importorskip("torch")
     torch.manual_seed(seed)

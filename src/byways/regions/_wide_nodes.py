@@ -31,7 +31,7 @@ from byways.regions._wide_tree import (
 __all__ = ["at_vertex", "examine", "interior"]
 
 _INSIDE = 1.0 - 1e-9  # largest gauge that counts as inside
-_CUTS_PER_NODE = 60  # a program takes about as long as these
+_CUTS_PER_NODE = 20  # a program decides at once, in more time than these take
 _STEPS = 20
 _DAMPING = 1e-8
 _PUSH, _LONG_PUSH = 0.02, 0.1

@@ -45,6 +45,10 @@ class Program(NamedTuple):
 
     R: Array
     base: Array
+    value: Array  # of the rows, less the depth
+    size: Array  # of the steps that would mend them
+    trial: Array
+    line: Array  # by basic column, then by row
     share: Array  # multipliers of the active rows
     active: Ints
     basic: Ints
@@ -52,6 +56,7 @@ class Program(NamedTuple):
     right: Array
     move: Array
     step: Array
+    fall: Array
     ratio: Array
     order: Ints
 
@@ -203,6 +208,10 @@ def _program(w: int, n: int, rows: int) -> Program:
     return Program(
         R=np.zeros((rows, w)),
         base=np.zeros(rows),
+        value=np.zeros(rows),
+        size=np.zeros(rows),
+        trial=np.zeros(rows),
+        line=np.zeros((w + 2, rows)),
         share=np.zeros(w + 2),
         active=np.zeros(w + 2, dtype=np.int64),
         basic=np.zeros(w + 2, dtype=np.int64),
@@ -210,6 +219,7 @@ def _program(w: int, n: int, rows: int) -> Program:
         right=np.zeros(w + 2),
         move=np.zeros(w + 2),
         step=np.zeros(n),
-        ratio=np.zeros(n + 1),
-        order=np.zeros(n + 1, dtype=np.int64),
+        fall=np.zeros(n),
+        ratio=np.zeros(n),
+        order=np.zeros(n, dtype=np.int64),
     )
