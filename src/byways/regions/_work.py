@@ -49,7 +49,9 @@ _SMALL_WORK = {"lp": 2_000, "simplex": 1_600_000, "vertices": 3_000_000, "wide":
 # Expectations from first paths were up to 10 times too high.
 _SHARES = {"simplex": 64, "vertices": 16, "wide": 26}
 _EXPECTED_SHARES = 1_000
-_FEW_WORKERS = 2.5  # the more there are beyond these, the smaller are shares, if no cut shows
+# Where no cut shows, shares are twice as large for so few workers, and the smaller the more there
+# are beyond these.
+_FEW_WORKERS = 2.5
 _DECISION = 10  # room for the decision within which a share ends; few take more
 _STEPS = 2  # looks at the clock and the work done within a share
 _LEAVES_AT_ONCE = 4_096
@@ -118,10 +120,14 @@ def _share(question: Question, task: Task) -> float:
     payload, small = task.payload, _small_work(question)
     work, done = cast("int", payload["work"]), cast("float", payload["done"])
     expected = work / done if done else 0.0
-    share = min(max(small / _SHARES[question.method], expected / _EXPECTED_SHARES), small)
-    workers = 1 if _shows_cuts(question) else cast("int", payload["workers"])
-    if workers > _FEW_WORKERS:
-        share = share * _FEW_WORKERS / workers - _DECISION
+    share = max(small / _SHARES[question.method], expected / _EXPECTED_SHARES)
+    workers = cast("int", payload["workers"])
+    if _shows_cuts(question):
+        share = min(share, small)
+    elif workers <= _FEW_WORKERS:
+        share = min(2.0 * share, small)
+    else:
+        share = min(share, small) * _FEW_WORKERS / workers - _DECISION
     return max(share, 1.0)
 
 
