@@ -49,19 +49,19 @@ def _until(ratio, fall, end):
 
 # sizes: kernel, one search
 @borrowing
-def long_step(p, middle, all_of_them, most, slope):
+def long_step(p, middle, fall, most, slope):
     """Find the kink up to ``most`` at which ``f`` stops to fall; return it and how far it is.
 
     That is -1 and ``most`` if there is none. Afterwards the ratios of those passed are below it.
     An interval around it shrinks until few are left to be put in order.
     """
     low, fewer, below = -1.0, 0.0, 0.0
-    high, more, above = most, np.inf, all_of_them
+    high, more, above = most, np.inf, fall
     if most < np.inf:
         more, above = _until(p.ratio, p.fall, most)
     if slope + above < 0.0:
         return -1, most
-    end = 2.0 * middle * -slope / all_of_them  # where it would be if all were evenly spread
+    end = 2.0 * middle * -slope / fall  # where it would be if all were evenly spread
     for _ in range(_MOST_SUMS):
         if not low < end < high:
             end = 0.5 * (low + high) if high < np.inf else 2.0 * low + middle

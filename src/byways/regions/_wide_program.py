@@ -74,7 +74,7 @@ def deepest(space, tree, slot, first, tolerance):
         if depth > tolerance and (kind == _OPTIMAL or depth >= _ENOUGH * t):
             _move_inside(W, p, a, delta, z, tree.trial)
             if _depth(p, tree.trial, m) > tolerance:
-                _tell(tree, slot)
+                _remember(tree, slot)
                 return BY_WITNESS
         if kind == _OPTIMAL or t < -2.0 * tolerance:
             if _bound(space, p, a, du) < -tolerance:
@@ -252,10 +252,7 @@ def _lowest(p, a, m, delta):
         if beyond != 0.0:
             for i in range(m):
                 p.trial[i] -= beyond * p.line[b, i]
-    lowest = np.inf
-    for i in range(m):
-        lowest = min(lowest, p.trial[i])
-    return lowest
+    return _least(p.trial, m)
 
 
 @borrowing
@@ -272,17 +269,21 @@ def _move_inside(W, p, a, delta, z, point):
 @borrowing
 def _depth(p, point, m):
     """Give the value of the lowest row at a point."""
-    depth = np.inf
-    for i in range(m):
-        value = p.base[i]
-        for e in range(point.size):
-            value += p.R[i, e] * point[e]
-        depth = min(depth, value)
-    return depth
+    _values(p, point, m)
+    return _least(p.value, m)
 
 
 @borrowing
-def _tell(tree, slot):
+def _least(values, m):
+    """Give the least of the first so many numbers."""
+    least = np.inf
+    for i in range(m):
+        least = min(least, values[i])
+    return least
+
+
+@borrowing
+def _remember(tree, slot):
     """Make the point found the one that was seen in the node."""
     for c in range(tree.cursor[COLUMNS]):
         gap = tree.trial[tree.column[c]] - tree.base[c]

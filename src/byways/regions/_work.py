@@ -49,8 +49,8 @@ _SMALL_WORK = {"lp": 2_000, "simplex": 1_600_000, "vertices": 3_000_000, "wide":
 # Expectations from first paths were up to 10 times too high.
 _SHARES = {"simplex": 64, "vertices": 16, "wide": 26}
 _EXPECTED_SHARES = 1_000
-# Where no cut shows, shares are twice as large for so few workers, and the smaller the more there
-# are beyond these.
+# Where no cut shows, which is in wide questions, so few workers get shares twice as large, for to
+# begin with tasks took a tenth of the time or more; the more there are, the smaller are shares.
 _FEW_WORKERS = 2.5
 _DECISION = 10  # room for the decision within which a share ends; few take more
 _STEPS = 2  # looks at the clock and the work done within a share
