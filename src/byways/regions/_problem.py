@@ -14,7 +14,7 @@ entries has k decisions and so k hyperplanes in each state, but other ones in ea
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -119,8 +119,9 @@ class Problem:
     maxima: Maxima | None = None
 
     @classmethod
+    @lru_cache(maxsize=8)
     def of(cls, chain: LayerChain, domain: Domain, *, winners: bool = False) -> Problem:
-        """Restate a checked chain and domain.
+        """Restate a checked chain and domain; kept, for a question asks for it many times.
 
         Args:
             chain: The network.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -109,19 +108,16 @@ class Question:
             )
         return self
 
-    @lru_cache(maxsize=8)  # noqa: B019  a question compares by identity; eight are kept
     def problem(self) -> Problem:
         """Restate the question in engine coordinates."""
         return Problem.of(self.chain, self.domain, winners=self.maxima == "winners")
 
     def searched(self) -> Problem:
         """Give the problem whose regions engines list, and which a proof speaks of."""
-        return self._of_matches() if self.exact == "certified" else self.problem()
-
-    @lru_cache(maxsize=8)  # noqa: B019
-    def _of_matches(self) -> Problem:
-        """Restate the question without states of windows."""
-        return Problem.of(self.chain, self.domain) if self.problem().contested else self.problem()
+        problem = self.problem()
+        if self.exact == "certified" and problem.contested:
+            return Problem.of(self.chain, self.domain, winners=False)
+        return problem
 
     def walk(self, problem: Problem, prefix: NDArray[np.uint8], stop: int | None = None) -> Walk:
         """Start the chosen engine on a subtree."""

@@ -73,9 +73,9 @@ class Space(NamedTuple):
         if problem.free.any() or len(problem.domain_rows) or not problem.stages:
             raise ValueError("it needs a box with a bounded side in every direction")
         stage = problem.stages[0]
-        level, weight = _centred(problem)
-        settled, doubts = _settle(stage, level, weight, _noise(problem), tolerance)
-        moving = _moving(stage, weight, settled, _noise(problem))
+        (level, weight), noise = _centred(problem), _noise(problem)
+        settled, doubts = _settle(stage, level, weight, noise, tolerance)
+        moving = _moving(stage, weight, settled, noise)
         basis, combination = _basis(weight, moving)
         if basis.size > MOST_COLUMNS:
             raise ValueError(f"its first layer has rank {basis.size}, at most {MOST_COLUMNS} fit")
