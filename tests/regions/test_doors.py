@@ -1,4 +1,4 @@
-"""The public face of the pass: names, signatures, docstrings, and what importing it loads."""
+"""The public face of the pass: names, signatures, docstrings, and what a call loads and does."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 
 import byways
 from byways import regions
+from byways.networks import random_network
 from byways.regions import (
     Outcome,
     RegionCount,
@@ -25,6 +26,8 @@ from byways.regions import (
     iter_regions,
     region_at,
 )
+from byways.regions._problem import Problem
+from byways.regions._wide_space import Space
 
 ROOT = Path(__file__).parents[2]
 QUESTION = {
@@ -136,6 +139,15 @@ class TestOutcome:
         }
         for outcome, words in advice.items():
             assert all(word in outcome.value for word in words)
+
+
+@pytest.mark.parametrize("method", ["auto", "simplex"])
+def test_a_network_is_restated_once_for_a_question(method: str) -> None:
+    chain = random_network((300, 4, 3), rng=0)
+    caches = (Problem.of, Space.of) if method == "auto" else (Problem.of,)
+    before = [cache.cache_info().misses for cache in caches]
+    count_regions(chain, (0, 1), method=method)
+    assert [cache.cache_info().misses for cache in caches] == [misses + 1 for misses in before]
 
 
 def run(program: str) -> list[str]:
